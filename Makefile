@@ -1,0 +1,38 @@
+# Every target sets up what it needs in .venv and can be run again.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: setup test check lint multi slow demo clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet torch==2.13.0
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $(READY)
+
+test: $(READY)
+	$(BIN)/python -m pytest --durations=10
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+check: lint test
+
+multi: $(READY)
+	$(BIN)/python -m pytest -m multi
+
+slow: $(READY)
+	$(BIN)/python -m pytest -m slow --durations=10
+
+demo: $(READY)
+	$(BIN)/worldtune demo
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""Every file format for weights and training state, and nothing else."""

@@ -1,0 +1,59 @@
+"""The front door: `worldtune COMMAND ...`.
+
+Commands are listed in one table; each imports what is heavy only when it runs, so that
+`--help` answers at once.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+
+import click
+import typer
+
+from worldtune.errors import ExitStatus, WorldtuneError
+
+COMMANDS: dict[str, Callable[..., object]] = {}
+
+
+def build_app() -> typer.Typer:
+    """Gather the commands of the table into one program."""
+    app = typer.Typer(
+        name="worldtune",
+        help="Post-train video world foundation models on your own clips.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_root)
+    for name, function in COMMANDS.items():
+        app.command(name)(function)
+    return app
+
+
+def _root() -> None:
+    """Post-train video world foundation models on your own clips."""
+
+
+def run(words: Sequence[str]) -> int:
+    """Run one command in this process and give its exit status; messages go to stderr."""
+    command = typer.main.get_command(build_app())
+    try:
+        status = command.main(args=list(words), prog_name="worldtune", standalone_mode=False)
+    except click.ClickException as mistake:
+        mistake.show()
+        return ExitStatus.MISTAKE
+    except WorldtuneError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201 - the one place
+        return error.exit_status
+    except click.Abort:
+        return ExitStatus.STOPPED
+    return status if isinstance(status, int) else ExitStatus.DONE
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Reading what people wrote: settings, their sources and their mistakes. No torch."""

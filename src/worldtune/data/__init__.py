@@ -1,0 +1,1 @@
+"""Clips, captions, their order and their encoding as text."""

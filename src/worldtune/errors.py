@@ -1,0 +1,50 @@
+"""The errors that a user can meet, and the exit status of each.
+
+A message says what was found, what was expected and what to do next. Everything that is
+not one of these is a fault of the program and shows a traceback.
+"""
+
+from enum import IntEnum
+
+
+class ExitStatus(IntEnum):
+    """Exit status of every command."""
+
+    DONE = 0
+    FAILED = 1
+    MISTAKE = 2
+    STOPPED = 3
+
+
+class WorldtuneError(Exception):
+    """Something that ends a command with a message and no traceback."""
+
+    exit_status = ExitStatus.FAILED
+
+
+class RunError(WorldtuneError):
+    """A run that cannot go on, through no mistake in what was written."""
+
+
+class UserMistakeError(WorldtuneError):
+    """Something that the user wrote or supplied and can put right."""
+
+    exit_status = ExitStatus.MISTAKE
+
+
+class RecipeError(UserMistakeError):
+    """A setting, an experiment or a word on the command line."""
+
+
+class DataError(UserMistakeError):
+    """A clip, a caption, an embedding or the folder they lie in."""
+
+
+class CheckpointError(UserMistakeError):
+    """A file of weights or a training state."""
+
+
+class StoppedEarlyError(WorldtuneError):
+    """A run that was asked to stop, after its state was saved."""
+
+    exit_status = ExitStatus.STOPPED

@@ -1,0 +1,1 @@
+"""Generating clips: conditioning, sampling, writing video."""

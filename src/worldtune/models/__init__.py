@@ -1,0 +1,1 @@
+"""Networks and tokenizers: tensors in, tensors out, in one process on any device."""

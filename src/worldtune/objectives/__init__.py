@@ -1,0 +1,1 @@
+"""Pure functions of training and sampling: noise levels, coefficients, averages, samplers."""

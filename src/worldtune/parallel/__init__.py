@@ -1,0 +1,1 @@
+"""Sharding applied to a model from outside, reading its plan."""

@@ -1,0 +1,1 @@
+"""Recipes as plain data: roots, groups, experiments. No torch."""
