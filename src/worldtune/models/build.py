@@ -1,0 +1,92 @@
+"""Networks from their settings, on any device."""
+
+import math
+
+import torch
+from torch import nn
+
+from worldtune.config.network import NetworkSettings
+from worldtune.errors import RecipeError
+from worldtune.models.config import TransformerConfig
+from worldtune.models.initialise import initialise
+from worldtune.models.transformer import Transformer
+
+
+def transformer_config(
+    net: NetworkSettings, *, text_input_channels: int | None = None
+) -> TransformerConfig:
+    """Sizes and switches of a Predict2 network, from its settings.
+
+    The network adds the channel of the condition mask to `in_channels` itself.
+    `text_input_channels` is the width that the text encoder yields where this is not
+    `crossattn_emb_channels`; it adds a projection. Raises RecipeError for what the
+    published network has no weights for.
+    """
+    if not net.use_adaln_lora:
+        raise RecipeError(
+            "use_adaln_lora is False; the network exists with low-rank modulation only. "
+            "Leave it True."
+        )
+    return TransformerConfig(
+        model_channels=net.model_channels,
+        num_blocks=net.num_blocks,
+        num_heads=net.num_heads,
+        mlp_ratio=net.mlp_ratio,
+        text_channels=net.crossattn_emb_channels,
+        text_input_channels=text_input_channels,
+        adaln_lora_dim=net.adaln_lora_dim,
+        latent_channels=net.in_channels,
+        out_channels=net.out_channels,
+        patch_spatial=net.patch_spatial,
+        patch_temporal=net.patch_temporal,
+        max_img_h=net.max_img_h,
+        max_img_w=net.max_img_w,
+        max_frames=net.max_frames,
+        condition_mask=True,
+        padding_mask=net.concat_padding_mask,
+        rope_ratio_h=net.rope_h_extrapolation_ratio,
+        rope_ratio_w=net.rope_w_extrapolation_ratio,
+        rope_ratio_t=net.rope_t_extrapolation_ratio,
+        rope_fps_modulation=net.rope_enable_fps_modulation,
+        position_table="learned" if net.extra_per_block_abs_pos_emb else "none",
+        family="predict2",
+    )
+
+
+def build(
+    config: TransformerConfig,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    seed: int | None = None,
+) -> Transformer:
+    """A transformer with weights drawn from the seed.
+
+    Without a seed every weight is NaN until a file is loaded, so that what was not loaded
+    shows. On the device `meta` there are names, shapes and dtypes only.
+    """
+    with torch.device("meta"):
+        model = Transformer(config)
+    fill(model, config, device=device, dtype=dtype, seed=seed)
+    return model
+
+
+def fill(
+    model: nn.Module,
+    config: TransformerConfig,
+    *,
+    device: torch.device | str,
+    dtype: torch.dtype,
+    seed: int | None,
+) -> None:
+    """Give a network made on `meta` its memory, dtype and first weights."""
+    model.to(dtype)
+    if torch.device(device).type == "meta":
+        return
+    model.to_empty(device=device)
+    if seed is not None:
+        initialise(model, config.family, seed)
+        return
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.fill_(math.nan)
