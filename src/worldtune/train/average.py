@@ -6,32 +6,28 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from worldtune.objectives.average import beta, power_exponent
+from worldtune.objectives.average import beta, power_exponent, update_average
 
 
 class WeightAverage:
     """Power average, in float32, of every weight that trains.
 
     Frozen weights equal their own average and are not held twice.
-
-    Source: Karras et al. 2024, "Analyzing and Improving the Training Dynamics of Diffusion
-    Models", section 3 (power function profile).
     """
 
     def __init__(
-        self, parameters: Mapping[str, nn.Parameter], *, rate: float, iteration_shift: int
+        self, parameters: Mapping[str, nn.Parameter], *, rate: float, iteration_shift: int = 0
     ) -> None:
         self.parameters = dict(parameters)
         self.values = {name: p.detach().float().clone() for name, p in self.parameters.items()}
         self._exponent = power_exponent(rate)
         self._iteration_shift = iteration_shift
 
-    @torch.no_grad()
     def update(self, iteration: int) -> None:
         """Take in the weights as they are after 0-based step `iteration`."""
-        share = 1 - beta(iteration + self._iteration_shift, self._exponent)
-        weights = [p.detach().float() for p in self.parameters.values()]
-        torch._foreach_lerp_(list(self.values.values()), weights, share)
+        share = beta(iteration, self._exponent, self._iteration_shift)
+        weights = [p.detach() for p in self.parameters.values()]
+        update_average(list(self.values.values()), weights, share)
 
     @torch.no_grad()
     def restore(self, values: Mapping[str, Tensor]) -> None:

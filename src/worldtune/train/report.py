@@ -1,7 +1,7 @@
 """What one step tells those who watch, and who may watch."""
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class StepReport:
     skipped_in_all: int
 
 
+@runtime_checkable
 class Watcher(Protocol):
     """Looks at a run and changes nothing in it. The loop calls these in order."""
 

@@ -1,0 +1,147 @@
+"""The training loop. Whatever changes the weights is a line here; whatever looks is a watcher."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+import torch
+
+from worldtune.data.batch import Batch
+from worldtune.errors import RunError, StoppedEarlyError
+from worldtune.objectives.clip import clip_gradients
+from worldtune.train.average import WeightAverage
+from worldtune.train.clip_loss import ClipLoss
+from worldtune.train.memory import peak_memory_gib
+from worldtune.train.optimizer import MasterAdamW
+from worldtune.train.report import StepReport, Watcher
+from worldtune.train.signals import StopRequest
+
+# Ten in a row are no accident of one batch.
+MOST_SKIPPED_IN_A_ROW = 10
+
+
+@dataclass
+class Progress:
+    """Where a run is; part of its state."""
+
+    iteration: int = 0  # steps done, skipped ones included
+    skipped: int = 0
+    skipped_in_a_row: int = 0
+
+
+@dataclass(frozen=True)
+class TimedBatch:
+    """A batch, and how long the loop waited for it."""
+
+    batch: Batch
+    wait_s: float
+
+
+@dataclass(frozen=True)
+class Training:
+    """Everything that the loop moves."""
+
+    clip_loss: ClipLoss
+    optimizer: MasterAdamW
+    average: WeightAverage | None
+    schedule: Callable[[int], float]
+    base_learning_rate: float
+    clip_norm: float | None
+    grad_accum_iter: int
+    max_iter: int
+    save_iter: int
+    data_ranks: int
+    progress: Progress
+    batches: Iterator[TimedBatch]
+    save: Callable[[], None]
+
+
+def train(training: Training, watchers: Sequence[Watcher], stop: StopRequest) -> None:
+    """Run to max_iter, saving every save_iter steps and at the end.
+
+    Raises StoppedEarlyError when asked to stop, with a state saved, and RunError where ten
+    steps in a row are not finite.
+    """
+    progress = training.progress
+    saved_at = None
+    for watcher in watchers:
+        watcher.start(progress.iteration)
+    try:
+        while progress.iteration < training.max_iter and not stop:
+            report = _step(training)
+            for watcher in watchers:
+                watcher.after_step(report)
+            _end_where_nothing_is_finite(progress)
+            if progress.iteration % training.save_iter == 0:
+                training.save()
+                saved_at = progress.iteration
+        if saved_at != progress.iteration and progress.iteration > 0:
+            training.save()
+    finally:
+        for watcher in watchers:
+            watcher.end()
+    if stop and progress.iteration < training.max_iter:
+        raise StoppedEarlyError(
+            f"stopped by {stop.by} after iteration {progress.iteration}/{training.max_iter}; "
+            "the state is saved, and the same command goes on from it"
+        )
+
+
+def _step(training: Training) -> StepReport:
+    """Take one optimiser step, or skip it where loss or gradient is not finite."""
+    started = perf_counter()
+    progress, optimizer, rule = training.progress, training.optimizer, training.clip_loss.settings.rule
+    loss = printed = wait_s = 0.0
+    clips = 0
+    for _ in range(training.grad_accum_iter):
+        timed = next(training.batches)
+        sums = training.clip_loss(timed.batch)
+        step_elements = sums.elements * training.grad_accum_iter * training.data_ranks
+        rule.backward(sums, step_elements).backward()
+        loss += rule.plain(sums, step_elements).item()
+        printed += rule.printed(sums, step_elements).item()
+        wait_s += timed.wait_s
+        clips += len(timed.batch) * training.data_ranks
+
+    clipped = clip_gradients(optimizer.masters.values(), training.clip_norm or math.inf)
+    skipped = not (clipped.finite and math.isfinite(loss))
+    learning_rate = training.base_learning_rate * training.schedule(progress.iteration)
+    if not skipped:
+        optimizer.step(learning_rate)
+        if training.average is not None:
+            training.average.update(progress.iteration)
+    optimizer.forget_gradients()
+    progress.iteration += 1
+    progress.skipped += skipped
+    progress.skipped_in_a_row = progress.skipped_in_a_row + 1 if skipped else 0
+
+    return StepReport(
+        iteration=progress.iteration,
+        max_iter=training.max_iter,
+        loss=loss,
+        printed_loss=printed,
+        gradient_norm=clipped.norm,
+        learning_rate=learning_rate,
+        step_s=perf_counter() - started,
+        wait_s=wait_s,
+        clips=clips,
+        memory_gib=peak_memory_gib(optimizer_device(optimizer)),
+        skipped=skipped,
+        skipped_in_all=progress.skipped,
+    )
+
+
+def optimizer_device(optimizer: MasterAdamW) -> torch.device:
+    """Where the trained weights lie."""
+    return next(iter(optimizer.masters.values())).device
+
+
+def _end_where_nothing_is_finite(progress: Progress) -> None:
+    if progress.skipped_in_a_row < MOST_SKIPPED_IN_A_ROW:
+        return
+    raise RunError(
+        f"the last {progress.skipped_in_a_row} steps, up to iteration {progress.iteration}, had a "
+        "loss or gradient that is not finite; the weights have not moved since. Lower "
+        "optimizer.lr, check the clips, or resume from an earlier state"
+    )

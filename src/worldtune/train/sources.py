@@ -1,0 +1,126 @@
+"""Clips of a recipe's data loaders, listed and checked before the first step."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from worldtune.config.dataloader import DataLoaderSettings
+from worldtune.config.predict2 import Predict2Recipe
+from worldtune.data.batch import Batch, collate
+from worldtune.data.clip_list import ClipList
+from worldtune.data.clips import Needs, check_enough, list_clips
+from worldtune.data.dataset import ClipSource, VideoClips
+from worldtune.data.loader import Loader
+from worldtune.data.order import ClipOrder
+from worldtune.data.sampler import EndlessBatches, OnePass, Shares
+from worldtune.data.text import EncodedCaptions, StoredEmbeddings, TextSource
+from worldtune.errors import RecipeError
+from worldtune.inference.pieces import build_text_encoder, clip_frames, pipeline
+from worldtune.models.tokenizer import VideoTokenizer
+from worldtune.train.loop import TimedBatch
+
+
+@dataclass(frozen=True)
+class ClipData:
+    """The clips of one loader, the order they come in, and this rank's share."""
+
+    source: ClipSource
+    order: ClipOrder
+    clips: ClipList | None  # None: made-up clips
+    settings: DataLoaderSettings
+    shares: Shares
+
+    def loader(self, first_index: int) -> Loader:
+        """Batches without end from a place of the global order on."""
+        return self._load(EndlessBatches(self.order, self.shares, first_index))
+
+    def one_pass(self) -> Loader:
+        """Each clip once, in the order of the list."""
+        ordered = ClipOrder(self.order.sizes, self.order.weights, shuffle=False)
+        return self._load(OnePass(ordered, self.shares, drop_last=False), num_workers=0)
+
+    def _load(self, batches: EndlessBatches | OnePass, num_workers: int | None = None) -> Loader:
+        settings = self.settings
+        return Loader(
+            self.source,
+            batches,
+            batch_size=settings.batch_size,
+            num_workers=settings.num_workers if num_workers is None else num_workers,
+            pin_memory=settings.pin_memory and torch.cuda.is_available(),
+        )
+
+
+def find_clips(
+    recipe: Predict2Recipe,
+    settings: DataLoaderSettings,
+    tokenizer: VideoTokenizer,
+    *,
+    data_rank: int = 0,
+    data_ranks: int = 1,
+    overfit: int = 0,
+) -> ClipData:
+    """List a loader's clips; overfit keeps the first few only.
+
+    Raises DataError with every clip that cannot be used, and where there are fewer clips than
+    all ranks take at once.
+    """
+    dataset = settings.dataset
+    if dataset.dataset_dir is None:
+        raise RecipeError(
+            "dataloader_train.dataset.dataset_dir is not set; expected the folder that holds "
+            "videos/ and metas/"
+        )
+    num_frames = _frames_read(recipe, settings, tokenizer)
+    text, needs = _text(recipe, num_frames)
+    clips = list_clips(
+        dataset.dataset_dir,
+        needs,
+        mix=dataset.mix,
+        on_bad_clip=dataset.on_bad_clip,
+        max_bad_share=dataset.max_bad_share,
+    )
+    if overfit:
+        clips = clips.first(overfit)
+    check_enough(clips, settings.batch_size, data_ranks)
+    return ClipData(
+        source=VideoClips(
+            clips, text, num_frames, dataset.video_size, dataset.resize, recipe.trainer.seed
+        ),
+        order=clips.order(settings.sampler.seed, shuffle=settings.sampler.shuffle),
+        clips=clips,
+        settings=settings,
+        shares=Shares(settings.batch_size, data_rank, data_ranks),
+    )
+
+
+def _frames_read(
+    recipe: Predict2Recipe, settings: DataLoaderSettings, tokenizer: VideoTokenizer
+) -> int:
+    """Frames to decode: where the model takes a window of a longer clip, only that window."""
+    longest = clip_frames(recipe, tokenizer)
+    if pipeline(recipe).resize_online:
+        return min(settings.dataset.num_frames, longest)
+    return settings.dataset.num_frames
+
+
+def _text(recipe: Predict2Recipe, num_frames: int) -> tuple[TextSource, Needs]:
+    """Text from stored embeddings for T5, else from captions by the built-in encoder."""
+    settings = pipeline(recipe).text_encoder
+    if settings.cls == "builtin":
+        return EncodedCaptions(build_text_encoder(recipe)), Needs(num_frames, "caption")
+    width, tokens = settings.t5.embed_dim, settings.t5.num_tokens
+    needs = Needs(num_frames, "embedding", text_width=width, text_tokens=tokens)
+    return StoredEmbeddings(width, tokens), needs
+
+
+def timed(loader: Loader, device: torch.device) -> Iterator[TimedBatch]:
+    """Batches on the device, each with how long it was waited for."""
+    for batch in loader:
+        yield TimedBatch(batch.to(device, non_blocking=True), loader.wait_s)
+
+
+def first_batch(data: ClipData) -> Batch:
+    """The batch that a run starts with, read in this process."""
+    places = next(iter(EndlessBatches(data.order, data.shares)))
+    return collate([data.source.read(place) for place in places])
