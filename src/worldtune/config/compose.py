@@ -1,0 +1,249 @@
+"""Composing a recipe from its sources with Hydra: the one file that knows Hydra.
+
+Hydra chooses the options, orders the sources and reads the `key=value` words. What it
+leaves unsaid (a key that does not exist, a value of the wrong kind) is found by checking
+its result against the schema.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from worldtune.config.layers import Layers, choose, gather, option_tree
+from worldtune.config.mistakes import Mistake, raise_all
+from worldtune.config.origins import (
+    COMMAND_LINE,
+    DEFAULTS,
+    Layer,
+    Word,
+    lay,
+    origins_of,
+    reaches,
+)
+from worldtune.config.root import Root
+from worldtune.config.tree import Tree, dotted, leaves, merged, nested, without
+from worldtune.config.user_file import UserFile
+from worldtune.config.validate import validate
+
+CONFIG = "config"
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A recipe that was checked, who set each value, and what is worth a remark."""
+
+    recipe: Any
+    origins: dict[str, str]
+    notices: tuple[str, ...]
+    root: Root
+    experiment: str | None
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What was composed: the tree that Hydra made, and the sources in Hydra's order."""
+
+    tree: Tree
+    """With interpolations as they were written."""
+    resolved: Tree
+    ordered: tuple[Layer | Word, ...]
+    notices: tuple[str, ...]
+    mistakes: tuple[Mistake, ...]
+
+
+def compose(
+    root: Root,
+    experiment: str | None,
+    overrides: Sequence[str] = (),
+    user_file: UserFile | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+) -> Composed:
+    """Compose one recipe and check it.
+
+    `overrides` are words in Hydra's grammar: key=value, +key=value, ~key, group=option.
+    `environment` holds the environment variables that count, by default the process's.
+
+    Raises RecipeError that tells every mistake of every source at once.
+    """
+    environment = os.environ if environment is None else environment
+    sources = compose_sources(root, experiment, overrides, user_file, environment)
+    origins = origins_of(sources.ordered, sources.tree)
+    recipe, mistakes = validate(root.schema, sources.resolved)
+    raise_all([*sources.mistakes, *mistakes], origins)
+    assert recipe is not None
+    for path, _ in leaves(recipe.model_dump()):
+        origins.setdefault(dotted(path), DEFAULTS)
+    return Composed(recipe, origins, sources.notices, root, experiment)
+
+
+def compose_sources(
+    root: Root,
+    experiment: str | None,
+    overrides: Sequence[str],
+    user_file: UserFile | None,
+    environment: Mapping[str, str],
+) -> Sources:
+    """Gather the sources, let Hydra put them together, and keep its order of them."""
+    layers = gather(root, experiment, user_file, environment)
+    choices, words = _read_words(layers, overrides)
+    try:
+        with _hydra(layers):
+            ordered = _ordered(layers, choices)
+            sources = [*ordered, *_words_that_apply(layers, ordered, words)]
+            passed = [word.text for word in sources if isinstance(word, Word)]
+            config = hydra_compose(CONFIG, overrides=[*choices, *passed])
+    except (HydraException, OmegaConfBaseException) as error:
+        layers.mistakes.append(Mistake(f"the settings cannot be composed: {error}".strip()))
+        raise_all(layers.mistakes, {})
+        raise
+    tree = _container(config)
+    resolved = _resolved(config, layers)
+    return Sources(tree, resolved, tuple(sources), tuple(layers.notices), tuple(layers.mistakes))
+
+
+@contextmanager
+def _hydra(layers: Layers) -> Iterator[None]:
+    """Hydra with these sources in its store, and what was in it before put back after."""
+    store = ConfigStore.instance()
+    before = store.repo
+    store.repo = {name: node for name, node in before.items() if name.startswith(("hydra", "_"))}
+    try:
+        store.store(name=CONFIG, node={"defaults": layers.defaults_list(), **layers.base})
+        for group, options in layers.options.items():
+            for name, option in options.items():
+                node = dict(option.values)
+                if option.defaults:
+                    node = {"defaults": list(option.defaults), **node}
+                store.store(group=group, name=name, node=node, package=option.package)
+        with initialize(version_base="1.3", config_path=None):
+            yield
+    finally:
+        store.repo = before
+
+
+def _ordered(layers: Layers, choices: Sequence[str]) -> list[Layer]:
+    """The sources that take part, in the order in which Hydra lays them over one another."""
+    loader = GlobalHydra.instance().config_loader()
+    result: list[Layer] = []
+    for default in loader.compute_defaults_list(CONFIG, list(choices), RunMode.RUN).defaults:
+        group, _, name = (default.config_path or "").partition("/")
+        if group == CONFIG:
+            result.append(Layer(DEFAULTS, layers.base))
+        elif group in layers.options:
+            option = layers.options[group][name]
+            result.append(Layer(option.who, option_tree(option)))
+    return result
+
+
+def _read_words(layers: Layers, overrides: Sequence[str]) -> tuple[list[str], list[Word]]:
+    """The words as choices of options, in Hydra's form, and as settings of values."""
+    parser = OverridesParser.create()
+    choices: list[str] = []
+    words: list[Word] = []
+    for text in overrides:
+        try:
+            override = parser.parse_override(text)
+        except HydraException:
+            layers.mistakes.append(Mistake(f"'{text}' cannot be read; {_reading(text)}"))
+            continue
+        if override.is_sweep_override():
+            ending = f"write [{text.partition('=')[2]}] for a list"
+            layers.mistakes.append(Mistake(f"'{text}' holds several values; {ending}"))
+            continue
+        if _is_choice(layers, override):
+            choices.extend(_choice(layers, override))
+        else:
+            words.append(_word(layers, override, text))
+    return choices, words
+
+
+def _reading(text: str) -> str:
+    """What is probably wrong with a word that Hydra's grammar does not know."""
+    value = text.partition("=")[2]
+    if "**" in value or re.search(r"[-+*/(]\s*\d", value.lstrip("-+")):
+        return "a value is not computed: write the number itself"
+    return f"put a text with signs in quotes: {text.partition('=')[0]}='\"...\"'"
+
+
+def _is_choice(layers: Layers, override: Override) -> bool:
+    name = layers.root.aliases.get(override.key_or_group, override.key_or_group)
+    return layers.root.group(name) is not None and not isinstance(override.value(), dict)
+
+
+def _choice(layers: Layers, override: Override) -> list[str]:
+    """A choice of an option; `~group` chooses nothing."""
+    option = None if override.is_delete() else override.value()
+    group = choose(layers, override.key_or_group, option, COMMAND_LINE)
+    if group is None:
+        return []
+    if isinstance(option, list):
+        return [f"{group.name}=[{','.join(map(str, option))}]"]
+    return [f"{group.name}={'null' if option is None else option}"]
+
+
+def _word(layers: Layers, override: Override, text: str) -> Word:
+    """A word that sets or takes away a value; whether the key exists is checked later."""
+    head, dot, rest = override.key_or_group.partition(".")
+    key = layers.meant(head) + dot + rest
+    path = tuple(int(step) if step.isdecimal() else step for step in key.split("."))
+    if override.is_delete():
+        return Word(f"~{key}", path, None, delete=True)
+    return Word(f"++{key}={text.partition('=')[2]}", path, override.value())
+
+
+def _words_that_apply(
+    layers: Layers, ordered: Sequence[Layer], words: Sequence[Word]
+) -> Iterator[Word]:
+    """The words without those that take away or index what is not there."""
+    so_far: list[Layer | Word] = list(ordered)
+    for word in words:
+        needed = word.path if word.delete else word.up_to_last_index
+        if needed and not reaches(lay(so_far), needed):
+            text = f"'{word.text.lstrip('+')}': there is no {'.'.join(map(str, needed))}"
+            layers.mistakes.append(Mistake(text))
+            continue
+        so_far.append(word)
+        yield word
+
+
+def _container(config: Mapping[Any, Any]) -> Tree:
+    tree = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(tree, dict)
+    return {str(key): value for key, value in tree.items()}
+
+
+def _resolved(config: Mapping[Any, Any], layers: Layers) -> Tree:
+    """The tree with its ${...} filled in; those that lead nowhere are mistakes."""
+    tree = _container(config)
+    for path, written in leaves(tree):
+        if "${" not in str(written):
+            continue
+        tree = without(tree, path)
+        try:
+            node: Any = config
+            for key in path:
+                node = node[key]
+            value = (
+                OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+            )
+        except OmegaConfBaseException:
+            text = f"{dotted(path)} is '{written}', which leads nowhere; expected ${{another.key}}"
+            layers.mistakes.append(Mistake(text, (dotted(path),)))
+        else:
+            tree = merged(tree, nested(path, value))
+    return tree

@@ -1,0 +1,192 @@
+"""The sources of a composition, each as plain data, with the aliases and `_target_`s read.
+
+Hydra is given these; the same layers, merged in Hydra's order, say who set what.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from worldtune.config.mistakes import Mistake, listed_words, suggestion
+from worldtune.config.root import Group, Root
+from worldtune.config.schema import default_tree
+from worldtune.config.targets import read_targets
+from worldtune.config.tree import Path, Tree, merged, nested
+from worldtune.config.user_file import StoreEntry, UserFile
+
+WITHIN = "_within_experiment"
+"""Ending of the name under which a late group is chosen by an experiment."""
+ENVIRONMENT = "environment"
+"""Group of one option: the values that environment variables give."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a group, ready to be stored."""
+
+    who: str
+    package: str
+    values: Tree
+    defaults: tuple[Any, ...] = ()
+
+
+@dataclass
+class Layers:
+    """Everything that can take part in a composition."""
+
+    root: Root
+    base: Tree
+    options: dict[str, dict[str, Option]]
+    experiment: str | None
+    notices: list[str] = field(default_factory=list)
+    mistakes: list[Mistake] = field(default_factory=list)
+
+    def meant(self, name: str) -> str:
+        """The name that an alias stands for; the alias is remarked upon."""
+        meant = self.root.aliases.get(name, name)
+        if meant != name:
+            self.notices.append(f"'{name}' is understood as '{meant}'")
+        return meant
+
+    def defaults_list(self) -> list[Any]:
+        """The root's own list: its values, the groups, the experiment, the late groups."""
+        early = [
+            {group.name + (WITHIN if group.late else ""): None if group.late else group.default}
+            for group in self.root.groups
+        ]
+        late = [{group.name: group.default} for group in self.root.groups if group.late]
+        return [
+            "_self_",
+            {ENVIRONMENT: ENVIRONMENT},
+            *early,
+            {"experiment": self.experiment},
+            *late,
+        ]
+
+
+def gather(
+    root: Root,
+    experiment: str | None,
+    user_file: UserFile | None,
+    environment: Mapping[str, str],
+) -> Layers:
+    """All sources of a root, with a user's file laid over them.
+
+    Mistakes in names are gathered, and what they name is left out, so that the rest can
+    still be composed and checked.
+    """
+    layers = Layers(root, {}, {}, None)
+    layers.base = merged(default_tree(root.schema), root.values)
+    variables = root.environment(environment) if root.environment else {}
+    who = "an environment variable"
+    layers.options[ENVIRONMENT] = {ENVIRONMENT: Option(who, "_global_", variables)}
+    for group in root.groups:
+        options = {
+            name: Option(f"{group.name}={name}", group.package, values)
+            for name, values in group.options.items()
+        }
+        layers.options[group.name] = options
+        if group.late:
+            layers.options[group.name + WITHIN] = options
+    if user_file:
+        for entry in user_file.entries:
+            _add_entry(layers, entry, user_file)
+    if experiment is not None:
+        _add_experiment(layers, experiment, user_file)
+    return layers
+
+
+def _add_entry(layers: Layers, entry: StoreEntry, user_file: UserFile) -> None:
+    """An option that a user's file registered; it beats a built-in one of its name."""
+    who = f"{entry.group}={entry.name} of {user_file.path}"
+    group = layers.root.aliases.get(entry.group, entry.group)
+    known = layers.root.group(group)
+    if known is None:
+        groups = [each.name for each in layers.root.groups]
+        text = f"'{group}' is not a group{suggestion(group, groups, f'; there are {groups}')}"
+        layers.mistakes.append(Mistake(text, who=who))
+        return
+    where = known.package if entry.package is None else entry.package
+    inside = () if where == "_global_" else tuple(where.split("."))
+    tree, mistakes = read_targets(nested(inside, entry.node), layers.root.targets, who)
+    layers.mistakes.extend(mistakes)
+    layers.options[group][entry.name] = Option(who, "_global_", tree)
+
+
+def _add_experiment(layers: Layers, name: str, user_file: UserFile | None) -> None:
+    root = layers.root
+    if user_file and name in user_file.experiments:
+        values, who = user_file.experiments[name], f"experiment '{name}' of {user_file.path}"
+    elif name in root.experiments:
+        values, who = root.experiments[name].values, f"experiment '{name}'"
+    else:
+        theirs = user_file.experiments if user_file else {}
+        layers.mistakes.append(unknown_experiment(name, [*theirs, *root.experiments]))
+        return
+    tree = {key: value for key, value in values.items() if key != "defaults"}
+    tree = {layers.meant(key): value for key, value in tree.items()}
+    tree, mistakes = read_targets(tree, root.targets, who)
+    layers.mistakes.extend(mistakes)
+    defaults = tuple(_defaults(layers, values.get("defaults", ["_self_"]), who))
+    layers.options["experiment"] = {name: Option(who, "_global_", tree, defaults)}
+    layers.experiment = name
+    layers.base = merged(layers.base, {"job": {"name": name}})
+
+
+def unknown_experiment(name: str, known: Iterable[str]) -> Mistake:
+    """There is no such experiment."""
+    ending = suggestion(name, known, "; `worldtune show` lists them")
+    return Mistake(f"experiment '{name}' is not known{ending}")
+
+
+def _defaults(layers: Layers, entries: Iterable[Any], who: str) -> Iterable[Any]:
+    """An experiment's list of choices, with aliases read and unknown choices left out."""
+    for entry in entries:
+        if not isinstance(entry, Mapping):
+            yield entry
+            continue
+        for key, option in entry.items():
+            override, group_name = _override_and_group(str(key))
+            group = choose(layers, group_name, option, who)
+            if group is not None:
+                name = group.name + (WITHIN if group.late else "")
+                yield {f"override /{name}" if override else f"/{name}": option}
+
+
+def _override_and_group(key: str) -> tuple[bool, str]:
+    words = key.split()
+    return words[0] == "override" and len(words) > 1, words[-1].lstrip("/")
+
+
+def choose(layers: Layers, name: str, option: object, who: str) -> Group | None:
+    """The group in which an option is chosen, or None after noting the mistake."""
+    root = layers.root
+    group = root.group(layers.meant(name))
+    if group is None:
+        names = [each.name for each in root.groups]
+        text = f"'{name}' is not a group of settings"
+        ending = suggestion(name, names, f"; the groups are {', '.join(names)}")
+        layers.mistakes.append(Mistake(text + ending, who=who))
+        return None
+    options = layers.options[group.name]
+    for word in option if isinstance(option, list | tuple) else [option]:
+        if word is None or word in options:
+            continue
+        layers.mistakes.append(_unknown_option(group, str(word), options, who))
+        return None
+    return group
+
+
+def _unknown_option(group: Group, word: str, options: Mapping[str, Option], who: str) -> Mistake:
+    if word in group.unsupported:
+        text = f"{group.name}={word} is not supported here; {group.unsupported[word]}"
+        return Mistake(text, who=who)
+    expected = f"; expected {listed_words(options)}"
+    text = f"{group.name}={word} is not known{suggestion(word, options, expected)}"
+    return Mistake(text, who=who)
+
+
+def option_tree(option: Option) -> Tree:
+    """The option's values at their place in the whole tree."""
+    inside: Path = () if option.package == "_global_" else tuple(option.package.split("."))
+    return nested(inside, option.values)

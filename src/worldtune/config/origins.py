@@ -1,0 +1,124 @@
+"""Who set each value: the sources laid over one another, in Hydra's order."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from worldtune.config.tree import Path, Tree, dotted, found, leaves, merged, value_at, without
+
+COMMAND_LINE = "the command line"
+DEFAULTS = "the defaults"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One source, at its place in the whole tree."""
+
+    who: str
+    values: Tree
+
+
+@dataclass(frozen=True)
+class Word:
+    """One word of the command line that sets or, with `~`, takes away a value.
+
+    Steps of the path into a list are numbers.
+    """
+
+    text: str
+    path: tuple[str | int, ...]
+    value: Any
+    delete: bool = False
+
+    @property
+    def keys(self) -> Path:
+        """The path down to the setting, without steps into a list."""
+        return tuple(step for step in self.path if isinstance(step, str))
+
+    @property
+    def up_to_last_index(self) -> tuple[str | int, ...]:
+        """The path down to the last step into a list; empty where there is none."""
+        numbers = [place for place, step in enumerate(self.path) if isinstance(step, int)]
+        return self.path[: numbers[-1] + 1] if numbers else ()
+
+
+def reaches(tree: Tree, path: tuple[str | int, ...]) -> bool:
+    """Whether the tree has something at a path, which may step into lists."""
+    value: Any = tree
+    for step in path:
+        if isinstance(value, list):
+            value = dict(enumerate(value))
+        if not isinstance(value, dict) or step not in value:
+            return False
+        value = value[step]
+    return True
+
+
+def lay(sources: Sequence[Layer | Word]) -> Tree:
+    """The tree that the sources make, later ones over earlier ones."""
+    tree: Tree = {}
+    for source in sources:
+        if isinstance(source, Layer):
+            tree = merged(tree, source.values)
+        elif source.delete:
+            tree = without(tree, source.keys)
+        else:
+            tree = _set(tree, source.path, source.value)
+    return tree
+
+
+def _set(below: Any, path: tuple[str | int, ...], value: Any) -> Any:
+    """The value below with one place in it set; a dict is joined with what is there."""
+    if not path:
+        joined = isinstance(value, Mapping) and isinstance(below, dict)
+        return merged(below, value) if joined else value
+    step, *rest = path
+    if isinstance(step, int):
+        items = list(below)
+        items[step] = _set(items[step], tuple(rest), value)
+        return items
+    under = below if isinstance(below, dict) else {}
+    return {**under, step: _set(under.get(step), tuple(rest), value)}
+
+
+def origins_of(sources: Sequence[Layer | Word], tree: Tree) -> dict[str, str]:
+    """For each leaf of the finished tree, the last source that set it."""
+    return {dotted(path): _last(sources, path) for path, _ in leaves(tree)}
+
+
+def _last(sources: Sequence[Layer | Word], path: Path) -> str:
+    for source in reversed(sources):
+        if isinstance(source, Layer):
+            if found(source.values, path):
+                return source.who
+        elif not source.delete and _sets(source, path):
+            return COMMAND_LINE
+    return DEFAULTS
+
+
+def _sets(word: Word, path: Path) -> bool:
+    keys = word.keys
+    if path[: len(keys)] != keys:
+        return False
+    inside = path[len(keys) :]
+    return not inside or (isinstance(word.value, Mapping) and found(word.value, inside))
+
+
+def before_words(sources: Sequence[Layer | Word]) -> Tree:
+    """The tree as it would be without the command line."""
+    return lay([source for source in sources if isinstance(source, Layer)])
+
+
+def idle_words(sources: Sequence[Layer | Word]) -> list[str]:
+    """Words that set a value which was there already."""
+    tree = before_words(sources)
+    return [
+        source.text
+        for source in sources
+        if isinstance(source, Word)
+        and not source.delete
+        and source.keys == source.path
+        and found(tree, source.keys)
+        and value_at(tree, source.keys) == source.value
+        and type(value_at(tree, source.keys)) is type(source.value)
+    ]

@@ -1,0 +1,66 @@
+"""A root: one family of settings, with its groups and experiments, as plain data."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from worldtune.config.settings import Settings
+from worldtune.config.tree import Tree
+
+
+@dataclass(frozen=True)
+class Group:
+    """A choice between named sets of values, like model=... or scheduler=...
+
+    `package` is where an option's values go: `_global_` or a dotted key. `default` is the
+    option taken when nobody chooses. A group that comes `late` is laid over the experiment
+    when it is chosen on the command line, and under it when the experiment chooses it.
+    """
+
+    name: str
+    package: str
+    options: Mapping[str, Tree]
+    default: str | list[str] | None = None
+    late: bool = False
+    unsupported: Mapping[str, str] = field(default_factory=dict)
+    """Options of the original that are refused, with what to do instead."""
+    inert: Mapping[str, str] = field(default_factory=dict)
+    """Options of the original that are accepted and change nothing, with the reason."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A named recipe: values with the `defaults` list on top, and one line about it."""
+
+    summary: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Root:
+    """One family of settings."""
+
+    name: str
+    schema: type[Settings]
+    summary: str
+    values: Tree
+    """Values laid over the schema's own defaults."""
+    groups: tuple[Group, ...]
+    experiments: Mapping[str, Experiment]
+    config_paths: tuple[str, ...]
+    """What the documents write behind --config."""
+    output_root_variable: str
+    """The documents' name for the environment variable of the output root."""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Other names of groups and top-level keys."""
+    targets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Classes that a `_target_` may name, by the key it stands under."""
+    inert: Mapping[str, str] = field(default_factory=dict)
+    """Settings of the original that mean nothing here, with the reason."""
+    notices: tuple[Callable[[Any], str | None], ...] = ()
+    environment: Callable[[Mapping[str, str]], Tree] | None = None
+    """Values that the original took from environment variables."""
+
+    def group(self, name: str) -> Group | None:
+        """The group of that name."""
+        return next((group for group in self.groups if group.name == name), None)
