@@ -47,7 +47,7 @@ def test_log_variance_divides_the_error_and_adds_itself():
 
 
 def test_log_variance_rests_at_the_logarithm_of_the_error():
-    error = (CLEAN - PREDICTED).square().mean(dim=(1, 2, 3, 4)).double()
+    error = (CLEAN.double() - PREDICTED.double()).square().mean(dim=(1, 2, 3, 4))
     u = (error.log() + torch.tensor([0.0, 0.0, 0.0, 0.0, 0.5, -0.5])).requires_grad_()
 
     sums = loss_sums(CLEAN.double(), PREDICTED.double(), torch.ones(6).double(), u)
