@@ -176,6 +176,15 @@ def test_empty_extra_state_is_listed_apart_from_the_tensors(tmp_path: Path):
         assert list(file.others) == [f"net.{x}._extra_state" for x in "abc"]
 
 
+@pytest.mark.parametrize("save", [torch.save, save_legacy])
+def test_plain_python_values_come_as_they_are(tmp_path: Path, save):
+    values = {"set": {3}, "bytes": b"ab\xff", "array": bytearray(b"cd"), "text": "ä", "n": 2**70}
+    save({"w": torch.ones(1), **values, "dtype": torch.bfloat16}, tmp_path / "a.pt")
+    others = dict(open_weights(tmp_path / "a.pt").others)
+    assert others.pop("dtype") == "bfloat16"
+    assert others == values
+
+
 def test_an_average_packed_beside_the_model_gets_names_of_its_own(tmp_path: Path):
     torch.save(
         {
@@ -304,8 +313,7 @@ FORBIDDEN = ["c__builtin__\neval\n", "cbuiltins\ngetattr\n", "ctorch\nload\n", "
 
 @pytest.mark.parametrize("opcode", FORBIDDEN)
 def test_a_name_that_is_not_needed_for_tensors_is_refused(tmp_path: Path, opcode: str):
-    with zipfile.ZipFile(tmp_path / "a.pt", "w") as archive:
-        archive.writestr("a/data.pkl", f"\x80\x02{opcode}.".encode("latin1"))
+    write_pickle(tmp_path / "a.pt", opcode.encode() + b".")
     with pytest.raises(CheckpointError, match="Python object"):
         open_weights(tmp_path / "a.pt")
 
@@ -319,12 +327,36 @@ def test_a_name_that_is_not_needed_for_tensors_is_refused(tmp_path: Path, opcode
     ],
 )
 def test_a_pickle_cannot_change_the_reader(tmp_path: Path, build: bytes):
-    with zipfile.ZipFile(tmp_path / "a.pt", "w") as archive:
-        archive.writestr("a/data.pkl", b"\x80\x02" + build)
+    write_pickle(tmp_path / "a.pt", build)
     with pytest.raises(CheckpointError, match="damaged"):
         open_weights(tmp_path / "a.pt")
     torch.save(collections.OrderedDict(w=torch.ones(1)), tmp_path / "b.pt")
     assert open_weights(tmp_path / "b.pt").read("w") == 1
+
+
+def write_pickle(path: Path, code: bytes) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/data.pkl", b"\x80\x02" + code)
+    return path
+
+
+def test_a_pickle_cannot_ask_for_all_memory(tmp_path: Path):
+    code = b"}r\xff\xff\xff\x7f."  # the empty mapping, kept as value number 2 billion
+    with pytest.raises(CheckpointError, match="value number 2147483647 in 4 steps"):
+        open_weights(write_pickle(tmp_path / "a.pt", code))
+
+
+def test_containers_that_unfold_without_end_are_refused(tmp_path: Path):
+    code = b"]q\x00" + b"".join(
+        b"(" + bytes([ord("h"), level]) * 20 + b"lq" + bytes([level + 1]) for level in range(9)
+    )
+    with pytest.raises(CheckpointError, match="repeat without end"):
+        open_weights(write_pickle(tmp_path / "a.pt", code + b"."))
+
+
+def test_a_container_that_holds_itself_is_refused(tmp_path: Path):
+    with pytest.raises(CheckpointError, match="hold themselves"):
+        open_weights(write_pickle(tmp_path / "a.pt", b"]q\x00h\x00a."))
 
 
 WRONG = {

@@ -10,14 +10,16 @@ Source: the protocol of torch.save as documented in torch's notes on serializati
 
 import codecs
 import pickle
+import pickletools
 from collections.abc import Callable
-from dataclasses import dataclass
-from io import BufferedIOBase
+from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from worldtune.checkpoint.entries import ITEM_BYTES
 from worldtune.errors import CheckpointError
+
+Stream = BufferedReader | BytesIO
 
 STORAGE_DTYPES = {
     "DoubleStorage": "float64",
@@ -35,8 +37,8 @@ STORAGE_DTYPES = {
 }
 
 
-@dataclass(frozen=True)
-class StorageNote:
+# The notes are tuples because those have nothing that a pickle could set afterwards.
+class StorageNote(NamedTuple):
     """A block of data that the pickle names: key, dtype (None where bytes) and elements."""
 
     key: str
@@ -44,8 +46,7 @@ class StorageNote:
     numel: int
 
 
-@dataclass(frozen=True)
-class TensorNote:
+class TensorNote(NamedTuple):
     """A tensor the pickle holds: its storage, and start, shape and stride in elements."""
 
     storage: StorageNote
@@ -55,8 +56,7 @@ class TensorNote:
     stride: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Dtype:
+class Dtype(NamedTuple):
     """A dtype named in the pickle; for a storage type the dtype of its elements."""
 
     name: str | None
@@ -199,7 +199,7 @@ ALLOWED = _allowed()
 class InertUnpickler(pickle.Unpickler):
     """Read one pickle of a torch file; `storages` then holds every block it names, by key."""
 
-    def __init__(self, stream: BufferedIOBase, path: Path) -> None:
+    def __init__(self, stream: Stream, path: Path) -> None:
         """Read from a stream; the path is for messages."""
         super().__init__(stream)
         self.path = path
@@ -207,6 +207,8 @@ class InertUnpickler(pickle.Unpickler):
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         """Give the stand-in of a known name; refuse every other."""
+        if module_name == "__builtin__":  # as Python 2 spells it, and pickles still do
+            module_name = "builtins"
         try:
             return ALLOWED[module_name, global_name]
         except KeyError:
@@ -228,13 +230,14 @@ class InertUnpickler(pickle.Unpickler):
         return self.storages.setdefault(str(key), StorageNote(str(key), kind.name, numel))
 
 
-def read_pickle(stream: BufferedIOBase, path: Path) -> tuple[Any, dict[str, StorageNote]]:
+def read_pickle(stream: Stream, path: Path) -> tuple[Any, dict[str, StorageNote]]:
     """Give the object of one pickle, tensors as notes, and the storages it names.
 
     CheckpointError where it names anything but what torch.save writes, or is damaged.
     """
-    reader = InertUnpickler(stream, path)
     try:
+        _check_slots(stream)
+        reader = InertUnpickler(stream, path)
         return reader.load(), reader.storages
     except CheckpointError:
         raise
@@ -244,3 +247,20 @@ def read_pickle(stream: BufferedIOBase, path: Path) -> tuple[Any, dict[str, Stor
             f"{path} is damaged or not a file of weights: its list of names cannot be read "
             f"({type(fault).__name__}: {fault}). Fetch or copy the file again."
         ) from fault
+
+
+KEEPING_STEPS = ("PUT", "BINPUT", "LONG_BINPUT")
+
+
+def _check_slots(stream: Stream) -> None:
+    """Refuse a pickle that numbers a value higher than it has steps.
+
+    The unpickler sets memory aside up to the highest number: one flipped bit asks for
+    30 GB. The stream is left where it was.
+    """
+    start = stream.tell()
+    written = list(pickletools.genops(stream))
+    kept = [int(number or 0) for step, number, _ in written if step.name in KEEPING_STEPS]
+    if max(kept, default=0) > len(written):
+        raise NotATensorError(f"value number {max(kept)} in {len(written)} steps")
+    stream.seek(start)

@@ -6,7 +6,8 @@ of pickles before it. In both the data lies uncompressed, so it can be used in p
 
 import struct
 import zipfile
-from io import BufferedIOBase, BytesIO
+from io import BufferedReader, BytesIO
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,14 @@ from worldtune.checkpoint.entries import (
     Record,
     TensorEntry,
 )
-from worldtune.checkpoint.pickles import StorageNote, TensorNote, read_pickle
+from worldtune.checkpoint.pickles import Dtype, StorageNote, TensorNote, read_pickle
 from worldtune.errors import CheckpointError
 
 # The pickled number 0x1950a86a20f9469cfc6c, with which the old container begins.
 LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+# A container that holds another one twice, and so on, is small in a file and endless when
+# written out. The largest published file has fewer than ten thousand values.
+MOST_NODES = 200_000
 LOCAL_HEADER = struct.Struct("<4s22xHH")
 
 
@@ -83,7 +87,7 @@ def _root_folder(members: dict[str, zipfile.ZipInfo], path: Path) -> str:
     return roots[0]
 
 
-def _record(stream: BufferedIOBase, info: zipfile.ZipInfo, path: Path) -> Record:
+def _record(stream: BufferedReader, info: zipfile.ZipInfo, path: Path) -> Record:
     """Where the bytes of a member lie, past its local header."""
     if info.compress_type != zipfile.ZIP_STORED:
         raise CheckpointError(
@@ -103,7 +107,7 @@ def _record(stream: BufferedIOBase, info: zipfile.ZipInfo, path: Path) -> Record
     return Record(offset, info.file_size, info.CRC or None)
 
 
-def _bytes(stream: BufferedIOBase, info: zipfile.ZipInfo, path: Path) -> bytes:
+def _bytes(stream: BufferedReader, info: zipfile.ZipInfo, path: Path) -> bytes:
     record = _record(stream, info, path)
     stream.seek(record.offset)
     return stream.read(record.nbytes)
@@ -130,7 +134,7 @@ def read_legacy(path: Path) -> Any:
 
 
 def _legacy_records(
-    stream: BufferedIOBase, keys: object, storages: dict[str, StorageNote], path: Path
+    stream: BufferedReader, keys: object, storages: dict[str, StorageNote], path: Path
 ) -> dict[str, Record]:
     """The blocks after the pickles: each a count of elements, then the elements."""
     if not isinstance(keys, list) or set(map(str, keys)) != set(storages):
@@ -139,9 +143,9 @@ def _legacy_records(
     offset = stream.tell()
     for key in map(str, keys):
         stream.seek(offset)
-        count = stream.read(8)
+        told = stream.read(8)
         nbytes = storages[key].numel * ITEM_BYTES[storages[key].dtype or "uint8"]
-        if len(count) == 8 and struct.unpack("<q", count)[0] != storages[key].numel:
+        if len(told) == 8 and struct.unpack("<q", told)[0] != storages[key].numel:
             raise CheckpointError(
                 f"{path} is damaged at byte {offset:,}: the data of {key!r} should hold "
                 f"{storages[key].numel:,} elements. Fetch or copy the file again."
@@ -161,9 +165,15 @@ def _place(tree: Any, records: dict[str, Record], path: Path) -> Any:
             "Fetch or copy the file again."
         )
 
+    nodes = count()
+
     def place(node: Any) -> Any:
+        if next(nodes) > MOST_NODES:
+            raise CheckpointError(f"{path} is damaged: its containers repeat without end.")
         if isinstance(node, TensorNote):
             return _placed(node, records, path)
+        if isinstance(node, StorageNote | Dtype):
+            return node.dtype if isinstance(node, StorageNote) else node.name
         if isinstance(node, dict):
             return {key: place(value) for key, value in node.items()}
         if isinstance(node, list | tuple):
