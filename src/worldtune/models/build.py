@@ -8,6 +8,7 @@ from torch import nn
 from worldtune.config.network import NetworkSettings
 from worldtune.errors import RecipeError
 from worldtune.models.config import TransformerConfig
+from worldtune.models.control import ControlBranch
 from worldtune.models.initialise import initialise
 from worldtune.models.transformer import Transformer
 
@@ -69,6 +70,25 @@ def build(
         model = Transformer(config)
     fill(model, config, device=device, dtype=dtype, seed=seed)
     return model
+
+
+def build_branch(
+    config: TransformerConfig,
+    *,
+    num_control_blocks: int,
+    hint_channels: int,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    seed: int | None = None,
+) -> ControlBranch:
+    """A control branch for a base of these sizes; weights as `build` makes them.
+
+    To start it as its base, call `copy_from_base` once the base has its weights.
+    """
+    with torch.device("meta"):
+        branch = ControlBranch(config, num_control_blocks, hint_channels)
+    fill(branch, config, device=device, dtype=dtype, seed=seed)
+    return branch
 
 
 def fill(

@@ -42,8 +42,8 @@ class Prepared(NamedTuple):
     table: Float[Tensor, "t_view h w d"] | None
 
 
-class Transformer(nn.Module):
-    """Latents, time and text in; latents out."""
+class Trunk(nn.Module):
+    """All weights, and the way through the blocks: what a base and a control branch share."""
 
     def __init__(self, config: TransformerConfig) -> None:
         """Modules with torch's own first weights; `build` draws those of the family."""
@@ -66,35 +66,6 @@ class Transformer(nn.Module):
         self.rotations = Rotations(config)
         # Set by whatever cuts the frames over several processes.
         self.frame_share = FrameShare()
-
-    def forward(
-        self,
-        latents_BCTHW: Float[Tensor, "b c t h w"],
-        time_BT: Float[Tensor, "b ..."],
-        text_BND: Float[Tensor, "b n c_text"],
-        *,
-        condition_mask: Shaped[Tensor, "b 1 t h w"] | None = None,
-        padding_mask: Shaped[Tensor, "b_or_1 1 hp wp"] | None = None,
-        fps: Shaped[Tensor, "b"] | None = None,
-        view_indices: Shaped[Tensor, "b t"] | None = None,
-        frame_repeat: Shaped[Tensor, "b v"] | None = None,
-        behind_block: BehindBlock | None = None,
-    ) -> Float[Tensor, "b c_out t h w"]:
-        """Run the network in its weights' dtype; the output comes in that of the latents.
-
-        The time is one for a sample ([B] or [B,1]) or one for each frame ([B,T]). With
-        several cameras, their equally long captions follow one another in the text. The
-        keywords are those of `Conditions`. `behind_block` is called with the number of a
-        block and its output, and yields what the next one gets.
-
-        Raises RecipeError where the inputs do not fit the network.
-        """
-        told = Conditions(condition_mask, padding_mask, fps, view_indices, frame_repeat)
-        prepared = self.prepare(latents_BCTHW, time_BT, text_BND, told)
-        x_BTHWD = self.run_blocks(prepared, behind_block)
-        patches = self.final_layer(x_BTHWD, prepared.time, prepared.offsets)
-        out = unpatch(patches, self.config.patch_spatial, self.config.patch_temporal)
-        return out.to(latents_BCTHW.dtype)
 
     def prepare(
         self,
@@ -172,3 +143,36 @@ class Transformer(nn.Module):
             repeat = latents_BCTHW.new_zeros(batch, config.num_views)
         module = self.repeat_frame_embedding if config.repeat_frame_embedding else None
         return view_embedding(self.view_embeddings, module, indices.long(), repeat)
+
+
+class Transformer(Trunk):
+    """Latents, time and text in; latents out."""
+
+    def forward(
+        self,
+        latents_BCTHW: Float[Tensor, "b c t h w"],
+        time_BT: Float[Tensor, "b ..."],
+        text_BND: Float[Tensor, "b n c_text"],
+        *,
+        condition_mask: Shaped[Tensor, "b 1 t h w"] | None = None,
+        padding_mask: Shaped[Tensor, "b_or_1 1 hp wp"] | None = None,
+        fps: Shaped[Tensor, "b"] | None = None,
+        view_indices: Shaped[Tensor, "b t"] | None = None,
+        frame_repeat: Shaped[Tensor, "b v"] | None = None,
+        behind_block: BehindBlock | None = None,
+    ) -> Float[Tensor, "b c_out t h w"]:
+        """Run the network in its weights' dtype; the output comes in that of the latents.
+
+        The time is one for a sample ([B] or [B,1]) or one for each frame ([B,T]). With
+        several cameras, their equally long captions follow one another in the text. The
+        keywords are those of `Conditions`. `behind_block` is called with the number of a
+        block and its output, and yields what the next one gets.
+
+        Raises RecipeError where the inputs do not fit the network.
+        """
+        told = Conditions(condition_mask, padding_mask, fps, view_indices, frame_repeat)
+        prepared = self.prepare(latents_BCTHW, time_BT, text_BND, told)
+        x_BTHWD = self.run_blocks(prepared, behind_block)
+        patches = self.final_layer(x_BTHWD, prepared.time, prepared.offsets)
+        out = unpatch(patches, self.config.patch_spatial, self.config.patch_temporal)
+        return out.to(latents_BCTHW.dtype)
