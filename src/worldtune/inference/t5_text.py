@@ -9,7 +9,7 @@ import hashlib
 import logging
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -25,7 +25,7 @@ NEEDED = ("transformers", "sentencepiece")
 FINGERPRINT_BYTES = 1 << 20
 
 
-class T5Text:
+class T5TextEncoder:
     """Captions to [512, 1024], zeros after a caption's end; longer captions are cut.
 
     Source: Raffel et al. 2020 (arXiv 1910.10683); padding and zeros as in Cosmos-Predict2.
@@ -121,7 +121,7 @@ class T5Text:
                     f"{self._folder} holds a T5 of width {found}; expected {self.width} "
                     "(model.config.pipe_config.text_encoder.t5.embed_dim)"
                 )
-            module: torch.nn.Module = model
+            module = cast("torch.nn.Module", model)
             module.eval().requires_grad_(False).to(self._device, self._dtype)
             self._loaded = tokenizer, module
         return self._loaded
