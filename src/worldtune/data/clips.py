@@ -1,0 +1,174 @@
+"""Finding the clips of a data set and checking each before the first step."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from worldtune.data.clip_list import BadClip, Clip, ClipGroup, ClipList, beside
+from worldtune.data.folder import CAPTIONS, EMBEDDINGS, find_mixed, find_videos
+from worldtune.data.probe import probe_video
+from worldtune.data.t5_pickles import read_pickle
+from worldtune.errors import DataError
+
+TextNeeded = Literal["caption", "embedding", "none"]
+
+# Threads wait for files and for ffmpeg, which both let the others run.
+_THREADS = 8
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a clip must have to be used."""
+
+    num_frames: int
+    text: TextNeeded = "caption"
+    text_width: int = 1024  # of a text embedding
+    text_tokens: int = 512  # longer embeddings are cut, which is told
+    thorough: bool = False  # decode every frame, not only the first
+
+
+def list_clips(
+    dataset_dir: Path | str,
+    needs: Needs,
+    *,
+    mix: Mapping[str, float | int] | None = None,
+    on_bad_clip: Literal["fail", "skip"] = "fail",
+    max_bad_share: float = 0.05,
+) -> ClipList:
+    """List and check the clips of a folder, or of several below it mixed by ratio.
+
+    mix gives a share, above 0, to each folder name. Clips that cannot be used are an error that
+    names them all; with on_bad_clip "skip" they are left out, up to max_bad_share of all clips.
+    Raises DataError, also where a folder is missing or has no clip left.
+    """
+    folder = Path(dataset_dir)
+    places = find_mixed(folder, mix) if mix else {"": folder}
+    found = {name: find_videos(place) for name, place in places.items()}
+    bad = [
+        BadClip(_below(folder, path), f"is {path.suffix}, not .mp4; convert it")
+        for _, others in found.values()
+        for path in others
+    ]
+    groups, notices = [], []
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for name, (videos, _) in found.items():
+            checked = list(
+                pool.map(partial(_check, folder=folder, group=name, needs=needs), videos)
+            )
+            bad += [result for result in checked if isinstance(result, BadClip)]
+            good = [result for result in checked if not isinstance(result, BadClip)]
+            weight = mix[name] if mix else 1.0
+            groups.append(ClipGroup(name, float(weight), tuple(clip for clip, _ in good)))
+            notices += [notice for _, notice in good if notice]
+    total = sum(len(group.clips) for group in groups) + len(bad)
+    if bad:
+        _judge(folder, bad, total, on_bad_clip, max_bad_share)
+    for group in groups:
+        if not group.clips:
+            raise DataError(f"{folder / group.name} has no usable clip left:\n{_lines(bad)}")
+    left_out = [f"{len(bad)} of {total} clips are left out:\n{_lines(bad)}"] if bad else []
+    return ClipList(folder, tuple(groups), tuple(bad), (*left_out, *notices))
+
+
+def _check(
+    video: Path, folder: Path, group: str, needs: Needs
+) -> tuple[Clip, str | None] | BadClip:
+    """Return the clip and what should be told about it, or why it cannot be used."""
+    reasons, caption, tokens = [], "", 0
+    try:
+        facts = probe_video(video, thorough=needs.thorough)
+        if facts.frames < needs.num_frames:
+            reasons.append(f"has {facts.frames} frames, fewer than num_frames={needs.num_frames}")
+    except DataError as error:
+        facts = None
+        reasons.append(_without_path(error, video))
+    caption_path = beside(video, CAPTIONS, ".txt")
+    embedding_path = beside(video, EMBEDDINGS, ".pickle")
+    try:
+        caption = read_caption(caption_path)
+    except DataError as error:
+        if needs.text == "caption":
+            reasons.append(_below(folder, caption_path) + " " + _without_path(error, caption_path))
+    if needs.text == "embedding":
+        try:
+            tokens = len(read_pickle(embedding_path, needs.text_width))
+        except DataError as error:
+            told = _without_path(error, embedding_path)
+            reasons.append(_below(folder, embedding_path) + " " + told)
+    if reasons or facts is None:
+        return BadClip(_below(folder, video), "; ".join(reasons))
+    name = f"{group}/{video.stem}" if group else video.stem
+    clip = Clip(
+        name=name,
+        path=_below(folder, video),
+        frames=facts.frames,
+        fps=facts.fps,
+        height=facts.height,
+        width=facts.width,
+        bytes=facts.bytes,
+        caption=caption,
+    )
+    cut = tokens > needs.text_tokens
+    notice = f"{name}: its text embedding is cut from {tokens} to {needs.text_tokens} tokens"
+    return clip, notice if cut else None
+
+
+def read_caption(path: Path) -> str:
+    """Read a caption. Raises DataError where it is missing, not UTF-8 or empty."""
+    try:
+        caption = path.read_bytes().decode("utf-8-sig").strip()
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: is missing") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: is not UTF-8 (byte {error.object[error.start]:#04x} at {error.start})"
+        ) from error
+    if not caption:
+        raise DataError(f"{path}: is empty")
+    return caption
+
+
+def check_enough(clips: ClipList, batch_size: int, data_ranks: int) -> None:
+    """Refuse a list with fewer clips than all ranks take at once."""
+    needed = batch_size * data_ranks
+    if len(clips) < needed:
+        raise DataError(
+            f"{clips.folder} has {len(clips)} usable clips, fewer than one batch: batch_size "
+            f"{batch_size} on {data_ranks} data ranks takes {needed}; add clips, lower "
+            f"dataloader_train.batch_size or use fewer data ranks"
+        )
+
+
+def _judge(
+    folder: Path, bad: Sequence[BadClip], total: int, on_bad_clip: str, max_bad_share: float
+) -> None:
+    """Raise DataError unless the bad clips may be left out."""
+    if on_bad_clip == "fail":
+        raise DataError(
+            f"{len(bad)} of {total} clips in {folder} cannot be used:\n{_lines(bad)}\n"
+            "Repair or remove them, or set dataset.on_bad_clip=skip to leave them out."
+        )
+    share = len(bad) / total
+    if share > max_bad_share:
+        raise DataError(
+            f"{len(bad)} of {total} clips in {folder} cannot be used, a share of {share:.3g}, and "
+            f"dataset.max_bad_share={max_bad_share:g} allows fewer:\n{_lines(bad)}\n"
+            "Repair or remove them, or raise dataset.max_bad_share."
+        )
+
+
+def _lines(bad: Sequence[BadClip]) -> str:
+    return "\n".join(f"  {clip}" for clip in bad)
+
+
+def _below(folder: Path, path: Path) -> str:
+    return path.relative_to(folder).as_posix()
+
+
+def _without_path(error: DataError, path: Path) -> str:
+    return str(error).removeprefix(f"{path}: ")
