@@ -56,8 +56,8 @@ def test_a_value_may_hold_anything_after_the_first_equals_sign():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--experimnt=x"], "--experimnt is not a flag; did you mean --experiment?"),
-        (["--dry-run"], "did you mean --dryrun?"),
+        (["--experimnt=x"], "--experimnt is not a flag; did you mean '--experiment'?"),
+        (["--dry-run"], "did you mean '--dryrun'?"),
         (["-j"], "-j is not a flag; the flags are --config, --experiment, --dryrun, --help"),
         (["--experiment=a", "experiment=b"], "'a' and 'b' are given, but a run has one experiment"),
         (["--config=a.py", "--config=b.py"], "'a.py' and 'b.py' are given, but a run has one set"),

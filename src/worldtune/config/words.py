@@ -12,8 +12,8 @@ Flags stand before `--`. An override is `key=value`, `+key=value`, `++key=value`
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
+from worldtune.config.mistakes import suggestion
 from worldtune.errors import RecipeError
 
 FLAGS_WITH_VALUE = ("--config", "--experiment")
@@ -83,7 +83,8 @@ class _Reader:
                 value = pending.pop(0)
             self._keep(flag, value)
         else:
-            self.mistakes.append(f"{flag} is not a flag{_nearest(flag, FLAGS)}")
+            hint = suggestion(flag, FLAGS, f"; the flags are {', '.join(FLAGS)}")
+            self.mistakes.append(f"{flag} is not a flag{hint}")
 
     def read_override(self, word: str) -> None:
         """Read one word that is not a flag."""
@@ -153,8 +154,3 @@ def _not_an_override(word: str) -> str:
     if re.fullmatch(r"\w+", word):
         return f"'{word}' is no key=value; {expected}, and an experiment is --experiment={word}"
     return f"'{word}' is no key=value; {expected}"
-
-
-def _nearest(word: str, choices: Sequence[str]) -> str:
-    close = get_close_matches(word, choices, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else f"; the flags are {', '.join(choices)}"
