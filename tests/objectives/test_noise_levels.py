@@ -60,3 +60,14 @@ def test_the_level_of_given_frames_is_drawn_apart_and_unscaled():
     assert logs.mean().item() == pytest.approx(-3, abs=0.12)
     assert logs.std().item() == pytest.approx(2, abs=0.08)
     assert not torch.equal(drawn, AUGMENT_LEVELS.draw(0, range(4000)))
+
+
+def test_ranks_that_share_a_clip_draw_the_same_augmentation():
+    """Noise of given frames that differed between tensor ranks would be no clip at all."""
+    first, second = (
+        (noise_levels.draw_augment(3, [7]), randomness.normal(3, "augment_noise", [7], (2, 2)))
+        for _rank in range(2)
+    )
+
+    assert torch.equal(first[0], second[0])
+    assert torch.equal(first[1], second[1])
