@@ -95,11 +95,12 @@ def mistake_in_run(mistake):
         ("from .gone import x\n", "ImportError: there is no gone.py beside this file"),
         (
             IMPORTS + "Dataset('data', 5)\n",
-            "line 8: TypeError: missing a required argument: 'video_size'",
+            "line 8: TypeError: Dataset() missing a required argument: 'video_size'",
         ),
         (
             IMPORTS + "DataLoader(clips, num_worker=2)\n",
-            "line 8: TypeError: got an unexpected keyword argument 'num_worker'",
+            "TypeError: DataLoader() got an unexpected keyword argument 'num_worker'; did you mean "
+            "'num_workers'?",
         ),
         (
             IMPORTS + "print(len(clips))\n",
@@ -140,7 +141,7 @@ def ordered(dataset):
     return DistributedSampler(dataset, sed=1)
 run = dict(defaults=[], dataloader_train=L(DataLoader)(sampler=L(ordered)(dataset=clips)))
 """
-    assert "my_run.py, line 9: TypeError: got an unexpected keyword argument 'sed'" in mistake(
+    assert "my_run.py, line 9: TypeError: DistributedSampler() got an unexpected" in mistake(
         IMPORTS + text
     )
 

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any, ClassVar
 
+from worldtune.config.mistakes import suggestion
+
 _NO_DATA = "is read as a description: no clip is opened while a settings file is read"
 
 
@@ -21,7 +23,13 @@ class Described:
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         """Keep the arguments; raises TypeError as the real class would."""
-        self.given = _by_name(self.signature.bind(*args, **kwargs))
+        try:
+            bound = self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            names = self.signature.parameters
+            hints = [suggestion(name, names) for name in kwargs if name not in names]
+            raise TypeError(f"{type(self).__name__}() {error}{''.join(hints)}") from None
+        self.given = _by_name(bound)
 
     @classmethod
     def lazily(cls, arguments: dict[str, Any]) -> "Described":
