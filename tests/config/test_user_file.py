@@ -357,6 +357,19 @@ def test_dataclasses_with_postponed_annotations_work_in_a_file(read):
     assert file.experiments["run"]["job"] == {"name": "town"}
 
 
+def test_a_star_import_gives_the_lent_names(read):
+    file = read(
+        """
+        from torch.utils.data import *
+        from cosmos_predict2.data.dataset_video import *
+        loader = DataLoader(Dataset("data", 5, (16, 16)), 3)
+        run = dict(defaults=[], dataloader_train=loader)
+        """
+    )
+
+    assert loader_of(file)["batch_size"] == 3
+
+
 def test_whether_ranks_are_set_up_is_answered_truly(read):
     file = read(
         """

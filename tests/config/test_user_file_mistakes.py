@@ -287,6 +287,28 @@ def test_a_path_that_is_no_python_file_is_told_with_what_to_do(tmp_path):
             read_user_file(path)
 
 
+def test_bytes_that_are_no_python_are_told(tmp_path):
+    path = tmp_path / "my_run.py"
+    for content, message in [
+        (b"x = 1\0", "null bytes"),
+        (b"# \xff\nx = '\xff'\n", "my_run.py, line [12]: SyntaxError: .*utf-8"),
+    ]:
+        path.write_bytes(content)
+        with pytest.raises(RecipeError, match=message):
+            read_user_file(path)
+
+
+def test_a_fault_of_the_program_is_not_told_as_a_mistake_of_the_file(tmp_path, monkeypatch):
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    path = tmp_path / "my_run.py"
+    path.write_text("run = dict(defaults=[])\n")
+    monkeypatch.setattr("worldtune.config.containers.PlainReader.read", fail)
+    with pytest.raises(ZeroDivisionError):
+        read_user_file(path)
+
+
 def test_a_keyboard_interrupt_is_not_taken_for_a_mistake(tmp_path):
     path = tmp_path / "my_run.py"
     path.write_text("raise KeyboardInterrupt\n")

@@ -1,6 +1,8 @@
 """Command words, in every form that the published documents write them."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from worldtune.config.words import LaunchWords, read_words
 from worldtune.errors import RecipeError
@@ -96,3 +98,16 @@ def test_all_mistakes_of_a_launch_are_told_at_once():
         read_words(["--experimnt=x", "traffic", "--experiment=a", "--", "--dryrun", "experiment=b"])
 
     assert len(str(told.value).splitlines()) == 4
+
+
+WORD = st.sampled_from(["--config", "--experiment=", "--dryrun", "--", "a.b=1", "~c", "-h", ""])
+
+
+@given(st.lists(WORD | st.text(max_size=8), max_size=6))
+def test_no_words_whatever_end_in_anything_but_a_launch_or_a_told_mistake(words):
+    try:
+        launch = read_words(words)
+    except RecipeError:
+        return
+    assert set(launch.overrides) <= set(words)
+    assert launch.dryrun == ("--dryrun" in words)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from traceback import walk_tb
-from types import ModuleType
+from types import CodeType, ModuleType
 
 from worldtune.config.containers import USER_MODULE
 from worldtune.config.lent import Lender
@@ -44,8 +44,13 @@ class Runner:
         """
         try:
             yield self._run(self.path)
+        except RecipeError:
+            raise
         except (Exception, SystemExit) as error:
-            raise RecipeError(self._tell(error)) from None
+            file, line = self._where(error)
+            if not line:  # no line of the user's own: a fault of this program
+                raise
+            raise RecipeError(_tell(error, file, line)) from None
         finally:
             for module in self._modules.values():
                 sys.modules.pop(module.__name__, None)
@@ -68,34 +73,42 @@ class Runner:
         # Dataclasses look their module up by name.
         self._modules[file.stem] = sys.modules[module.__name__] = module
         self.files.append(str(file))
-        code = compile(file.read_bytes(), str(file), "exec", dont_inherit=True)
-        exec(code, vars(module))
+        exec(_compiled(file), vars(module))
         return module
-
-    def _tell(self, error: BaseException) -> str:
-        if isinstance(error, RecipeError):
-            return str(error)
-        file, line = self._where(error)
-        text = str(error)
-        if isinstance(error, SyntaxError):
-            text = error.msg
-        elif isinstance(error, SystemExit):
-            text = f"the file ends the program, with {error.code!r}"
-        place = f"{file}, line {line}" if line else file
-        said = f"{place}: {type(error).__name__}: {text}".rstrip(": ")
-        source = linecache.getline(file, line).strip() if line else ""
-        return f"{said}\n    {source}" if source else said
 
     def _where(self, error: BaseException) -> tuple[str, int]:
         """The innermost line of the user's own code; line 0 where there is none."""
         if isinstance(error, SyntaxError) and error.filename in self.files:
-            return str(error.filename), error.lineno or 0
+            return str(error.filename), error.lineno or 1
         lines = [
             (frame.f_code.co_filename, line)
             for frame, line in walk_tb(error.__traceback__)
             if frame.f_code.co_filename in self.files
         ]
         return lines[-1] if lines else (self.files[-1], 0)
+
+
+def _tell(error: BaseException, file: str, line: int) -> str:
+    text = str(error)
+    if isinstance(error, SyntaxError):
+        text = error.msg
+    elif isinstance(error, SystemExit):
+        text = f"the file ends the program, with {error.code!r}"
+    linecache.checkcache(file)
+    source = linecache.getline(file, line).strip()
+    said = f"{file}, line {line}: {type(error).__name__}: {text}".rstrip(": ")
+    return f"{said}\n    {source}" if source else said
+
+
+def _compiled(file: Path) -> CodeType:
+    try:
+        return compile(file.read_bytes(), str(file), "exec", dont_inherit=True)
+    except OSError as error:
+        raise RecipeError(f"{file} cannot be read: {error.strerror}") from None
+    except (SyntaxError, ValueError) as error:
+        if isinstance(error, SyntaxError) and error.filename:
+            raise
+        raise RecipeError(f"{file} is not a Python file: {error}") from None
 
 
 def _check_is_python_file(path: Path) -> None:
