@@ -34,6 +34,16 @@ def test_clipping_takes_an_iterator_of_parameters_and_really_clips():
     torch.testing.assert_close(_flat(parameters), before * clipped.factor)
 
 
+def test_the_factor_is_the_published_one():
+    parameter = torch.zeros(2)
+    parameter.grad = torch.tensor([3.0, 4.0])
+
+    clipped = clip_gradients([parameter], 2.5)
+
+    assert clipped.norm == 5.0
+    assert clipped.factor == pytest.approx(2.5 / (5 + 1e-6), rel=1e-12)
+
+
 def test_small_gradients_are_left_as_they_are():
     parameters = _parameters(0.01)
     before = _flat(parameters)
