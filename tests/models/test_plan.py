@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.models.sizes import MULTI_VIEW, PREDICT2_2B, SINGLE_VIEW
+from tests.models.sizes import MULTI_VIEW, PREDICT2_2B, SINGLE_VIEW, TINY
 from worldtune.models.build import build, build_branch
 from worldtune.models.plan import PLAN, Cut
 from worldtune.models.transformer import Trunk

@@ -56,14 +56,14 @@ class ControlBranch(Trunk):
         self,
         latents_BCTHW: Float[Tensor, "b c t h w"],
         time_BT: Float[Tensor, "b ..."],
-        text_BND: Float[Tensor, "b n c_text"],
-        hint_BCTHW: Float[Tensor, "b c_hint t h w"],
+        text_BND: Float[Tensor, "_ n c_text"],
+        hint_BCTHW: Float[Tensor, "b c_hint _ _ _"],
         *,
-        condition_mask: Shaped[Tensor, "b 1 t h w"] | None = None,
-        padding_mask: Shaped[Tensor, "b_or_1 1 hp wp"] | None = None,
+        condition_mask: Shaped[Tensor, "_ 1 _ _ _"] | None = None,
+        padding_mask: Shaped[Tensor, "_ 1 hp wp"] | None = None,
         fps: Shaped[Tensor, "b"] | None = None,
-        view_indices: Shaped[Tensor, "b t"] | None = None,
-        frame_repeat: Shaped[Tensor, "b v"] | None = None,
+        view_indices: Shaped[Tensor, "_ _"] | None = None,
+        frame_repeat: Shaped[Tensor, "_ _"] | None = None,
     ) -> Residuals:
         """One residual [B,T,h,w,D] for each block; all inputs but the hint are the base's.
 
@@ -86,9 +86,9 @@ class ControlBranch(Trunk):
 
     def embed_hint(
         self,
-        hint_BCTHW: Float[Tensor, "b c_hint t h w"],
+        hint_BCTHW: Float[Tensor, "b c_hint _ _ _"],
         latents_BCTHW: Float[Tensor, "b c t h w"],
-        padding_mask: Shaped[Tensor, "b_or_1 1 hp wp"] | None,
+        padding_mask: Shaped[Tensor, "_ 1 hp wp"] | None,
     ) -> Float[Tensor, "b pt ph pw d"]:
         """What is added behind the branch's first block."""
         missing = self.hint_channels - hint_BCTHW.shape[1]
@@ -148,15 +148,15 @@ class ControlledTransformer(nn.Module):
         self,
         latents_BCTHW: Float[Tensor, "b c t h w"],
         time_BT: Float[Tensor, "b ..."],
-        text_BND: Float[Tensor, "b n c_text"],
+        text_BND: Float[Tensor, "_ n c_text"],
         *,
-        hints: Sequence[Float[Tensor, "b c_hint t h w"]],
+        hints: Sequence[Float[Tensor, "b _ _ _ _"]],
         hint_weights: Sequence[Weight] = (1.0,),
-        condition_mask: Shaped[Tensor, "b 1 t h w"] | None = None,
-        padding_mask: Shaped[Tensor, "b_or_1 1 hp wp"] | None = None,
+        condition_mask: Shaped[Tensor, "_ 1 _ _ _"] | None = None,
+        padding_mask: Shaped[Tensor, "_ 1 hp wp"] | None = None,
         fps: Shaped[Tensor, "b"] | None = None,
-        view_indices: Shaped[Tensor, "b t"] | None = None,
-        frame_repeat: Shaped[Tensor, "b v"] | None = None,
+        view_indices: Shaped[Tensor, "_ _"] | None = None,
+        frame_repeat: Shaped[Tensor, "_ _"] | None = None,
     ) -> Float[Tensor, "b c_out t h w"]:
         """The base's output, steered by each hint times its weight.
 

@@ -6,7 +6,7 @@ Legend: B batch, C channels, T frames (of all cameras), H rows, W columns, N tex
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from worldtune.errors import RecipeError
@@ -25,11 +25,11 @@ class Conditions:
     frame_repeat: one number per camera, already divided by 10.
     """
 
-    condition_mask: Shaped[Tensor, "b 1 t h w"] | None = None
-    padding_mask: Shaped[Tensor, "b_or_1 1 hp wp"] | None = None
+    condition_mask: Shaped[Tensor, "_ 1 _ _ _"] | None = None
+    padding_mask: Shaped[Tensor, "_ 1 hp wp"] | None = None
     fps: Shaped[Tensor, "b"] | None = None
-    view_indices: Shaped[Tensor, "b t"] | None = None
-    frame_repeat: Shaped[Tensor, "b v"] | None = None
+    view_indices: Shaped[Tensor, "_ _"] | None = None
+    frame_repeat: Shaped[Tensor, "_ _"] | None = None
 
 
 def token_grid(
@@ -76,7 +76,7 @@ def frame_times(
 
 
 def captions(
-    config: TransformerConfig, text_BND: Float[Tensor, "b n c"], batch: int
+    config: TransformerConfig, text_BND: Float[Tensor, "_ n c"], batch: int
 ) -> Float[Tensor, "bv nv c"]:
     """Fold the cameras' captions into the batch, so that each meets its own camera only."""
     expected = config.text_input_channels or config.text_channels
@@ -94,6 +94,40 @@ def captions(
             "camera a caption of the same length, one after another."
         )
     return text_BND.reshape(batch * config.num_views, -1, channels)
+
+
+def cameras_told(
+    config: TransformerConfig, latents_BCTHW: Float[Tensor, "b c t h w"], told: Conditions
+) -> tuple[Int[Tensor, "b t"], Float[Tensor, "b v"]] | None:
+    """Each frame's row in the table of cameras, and each camera's number of repeated frames.
+
+    Without indices camera v has row v; without numbers they are 0. None for a network that
+    does not tell cameras apart; RecipeError where it is told of them, or in another shape.
+    """
+    batch, frames, views = latents_BCTHW.shape[0], latents_BCTHW.shape[2], config.num_views
+    indices, repeat = told.view_indices, told.frame_repeat
+    if not config.view_channels:
+        if indices is not None or repeat is not None:
+            raise RecipeError(
+                "the network does not tell cameras apart; pass neither view_indices nor "
+                "frame_repeat."
+            )
+        return None
+    if indices is None:
+        rows = torch.arange(views, device=latents_BCTHW.device)
+        indices = rows.repeat_interleave(frames // views).expand(batch, -1)
+    if repeat is None:
+        repeat = latents_BCTHW.new_zeros(batch, views)
+    expected = {
+        "view_indices": (indices, (batch, frames)),
+        "frame_repeat": (repeat, (batch, views)),
+    }
+    for name, (tensor, shape) in expected.items():
+        if tuple(tensor.shape) != shape:
+            raise RecipeError(
+                f"{name} has shape {list(tensor.shape)}; these clips need {list(shape)}."
+            )
+    return indices.long(), repeat.float()
 
 
 def stack_channels(
@@ -120,7 +154,7 @@ def stack_channels(
 
 
 def padding_channel(
-    padding_mask: Shaped[Tensor, "b_or_1 1 hp wp"] | None,
+    padding_mask: Shaped[Tensor, "_ 1 hp wp"] | None,
     latents_BCTHW: Float[Tensor, "b c t h w"],
 ) -> Float[Tensor, "b 1 t h w"]:
     """The padding mask at the size of the latents, the same for every frame."""

@@ -14,7 +14,6 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from worldtune.errors import RecipeError
 from worldtune.models.block import Block, FinalLayer
 from worldtune.models.config import TransformerConfig
 from worldtune.models.embeddings import (
@@ -24,7 +23,14 @@ from worldtune.models.embeddings import (
     unpatch,
     view_embedding,
 )
-from worldtune.models.inputs import Conditions, captions, frame_times, stack_channels, token_grid
+from worldtune.models.inputs import (
+    Conditions,
+    cameras_told,
+    captions,
+    frame_times,
+    stack_channels,
+    token_grid,
+)
 from worldtune.models.positions import FrameShare, LearnedTable, Rotations, sincos_table
 from worldtune.models.rope import Rotation
 
@@ -71,7 +77,7 @@ class Trunk(nn.Module):
         self,
         latents_BCTHW: Float[Tensor, "b c t h w"],
         time_BT: Float[Tensor, "b ..."],
-        text_BND: Float[Tensor, "b n c_text"],
+        text_BND: Float[Tensor, "_ n c_text"],
         told: Conditions,
     ) -> Prepared:
         """Everything before the first block."""
@@ -126,23 +132,11 @@ class Trunk(nn.Module):
 
     def _views(self, latents_BCTHW: Tensor, told: Conditions) -> Tensor | None:
         """The channels that tell the cameras apart, or None for a network without them."""
-        config, batch, frames = self.config, latents_BCTHW.shape[0], latents_BCTHW.shape[2]
-        if not config.view_channels:
-            if told.view_indices is not None or told.frame_repeat is not None:
-                raise RecipeError(
-                    "the network does not tell cameras apart; pass neither view_indices nor "
-                    "frame_repeat."
-                )
+        cameras = cameras_told(self.config, latents_BCTHW, told)
+        if cameras is None:
             return None
-        indices = told.view_indices
-        if indices is None:
-            cameras = torch.arange(config.num_views, device=latents_BCTHW.device)
-            indices = cameras.repeat_interleave(frames // config.num_views).expand(batch, -1)
-        repeat = told.frame_repeat
-        if repeat is None:
-            repeat = latents_BCTHW.new_zeros(batch, config.num_views)
-        module = self.repeat_frame_embedding if config.repeat_frame_embedding else None
-        return view_embedding(self.view_embeddings, module, indices.long(), repeat)
+        repeat = self.repeat_frame_embedding if self.config.repeat_frame_embedding else None
+        return view_embedding(self.view_embeddings, repeat, *cameras)
 
 
 class Transformer(Trunk):
@@ -152,13 +146,13 @@ class Transformer(Trunk):
         self,
         latents_BCTHW: Float[Tensor, "b c t h w"],
         time_BT: Float[Tensor, "b ..."],
-        text_BND: Float[Tensor, "b n c_text"],
+        text_BND: Float[Tensor, "_ n c_text"],
         *,
-        condition_mask: Shaped[Tensor, "b 1 t h w"] | None = None,
-        padding_mask: Shaped[Tensor, "b_or_1 1 hp wp"] | None = None,
+        condition_mask: Shaped[Tensor, "_ 1 _ _ _"] | None = None,
+        padding_mask: Shaped[Tensor, "_ 1 hp wp"] | None = None,
         fps: Shaped[Tensor, "b"] | None = None,
-        view_indices: Shaped[Tensor, "b t"] | None = None,
-        frame_repeat: Shaped[Tensor, "b v"] | None = None,
+        view_indices: Shaped[Tensor, "_ _"] | None = None,
+        frame_repeat: Shaped[Tensor, "_ _"] | None = None,
         behind_block: BehindBlock | None = None,
     ) -> Float[Tensor, "b c_out t h w"]:
         """Run the network in its weights' dtype; the output comes in that of the latents.
