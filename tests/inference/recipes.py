@@ -16,6 +16,7 @@ TINY_NET = {
     "rope_h_extrapolation_ratio": 3.0,
     "rope_w_extrapolation_ratio": 3.0,
 }
+MODEL = {"precision": "float32", "fresh_weights": True}
 
 
 def tiny_recipe(pipe: dict[str, Any] | None = None, **config: Any) -> Predict2Recipe:
@@ -23,14 +24,16 @@ def tiny_recipe(pipe: dict[str, Any] | None = None, **config: Any) -> Predict2Re
     pipe_config = {
         "net": TINY_NET,
         "tokenizer": {"kind": "builtin"},
-        "text_encoder": {"cls": "builtin"},
+        "text_encoder": {"cls": "builtin", "builtin": {"embed_dim": 32, "num_tokens": 12}},
         "state_t": 3,
         **(pipe or {}),
     }
     return Predict2Recipe.model_validate(
         {
             "job": {"project": "tests", "group": "tiny", "name": "tiny"},
-            "model": {"config": {"pipe_config": pipe_config, "precision": "float32", **config}},
-            "dataloader_train": {"dataset": {"dataset_dir": "clips", "video_size": [32, 48]}},
+            "model": {"config": MODEL | {"pipe_config": pipe_config} | config},
+            "dataloader_train": {
+                "dataset": {"dataset_dir": "clips", "video_size": [32, 48], "num_frames": 9}
+            },
         }
     )

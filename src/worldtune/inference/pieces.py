@@ -7,10 +7,12 @@ told at once, with the command that brings it.
 import torch
 
 from worldtune.checkpoint.wan import load_wan_tokenizer
-from worldtune.config.predict2 import PipelineSettings, Predict2Recipe
+from worldtune.config.predict2 import Predict2Recipe
+from worldtune.config.video2world import PipelineSettings
 from worldtune.data.builtin_text import BuiltinTextEncoder
 from worldtune.data.text import TextEncoder
 from worldtune.errors import RecipeError
+from worldtune.inference.sample import GUIDANCE, Sampling
 from worldtune.inference.t5_text import T5TextEncoder
 from worldtune.models.build import transformer_config
 from worldtune.models.builtin_tokenizer import BuiltinTokenizer
@@ -48,6 +50,20 @@ def objective(recipe: Predict2Recipe) -> RectifiedFlow:
     )
 
 
+def sampling(
+    recipe: Predict2Recipe, *, steps: int | None = None, guidance: float = GUIDANCE
+) -> Sampling:
+    """How the recipe's model is sampled; steps None: as many as the recipe says."""
+    levels = pipeline(recipe).timestamps
+    return Sampling(
+        steps=levels.nfe if steps is None else steps,
+        guidance=guidance,
+        sigma_max=levels.t_max,
+        sigma_min=levels.t_min,
+        order=levels.order,
+    )
+
+
 def build_tokenizer(
     recipe: Predict2Recipe,
     *,
@@ -78,23 +94,15 @@ def build_text_encoder(
     Errors: CheckpointError where its folder is missing, with the command that fetches it;
     RecipeError where the extra is not installed or the encoder is not supported.
     """
-    settings, width = pipeline(recipe).text_encoder, pipeline(recipe).net.crossattn_emb_channels
+    settings = pipeline(recipe).text_encoder
     match settings.cls:
         case "builtin":
-            return _builtin_text(width)
+            return BuiltinTextEncoder(settings.builtin.embed_dim, settings.builtin.num_tokens)
         case "t5":
-            t5 = settings.t5
-            if t5.embed_dim != width:
-                raise RecipeError(
-                    f"the text encoder gives tokens of width {t5.embed_dim} "
-                    "(model.config.pipe_config.text_encoder.t5.embed_dim) and the network takes "
-                    f"{width} (net.crossattn_emb_channels); set both to one number, or "
-                    "text_encoder.cls to 'builtin', which follows the network"
-                )
             return T5TextEncoder(
-                t5.ckpt_path,
-                width=width,
-                max_tokens=t5.num_tokens,
+                settings.t5.ckpt_path,
+                width=settings.t5.embed_dim,
+                max_tokens=settings.t5.num_tokens,
                 device=device,
                 dtype=dtype,
             )
@@ -109,13 +117,3 @@ def build_text_encoder(
 def clip_frames(recipe: Predict2Recipe, tokenizer: VideoTokenizer) -> int:
     """Pixel frames of the clips that the recipe's model makes."""
     return count_frames(pipeline(recipe).state_t, tokenizer.temporal_factor)
-
-
-def _builtin_text(width: int) -> BuiltinTextEncoder:
-    """The built-in encoder in the width that the network takes."""
-    try:
-        return BuiltinTextEncoder(width)
-    except ValueError as error:
-        raise RecipeError(
-            f"the text encoder 'builtin' cannot follow net.crossattn_emb_channels {width}: {error}"
-        ) from error

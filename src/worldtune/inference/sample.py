@@ -26,6 +26,8 @@ from worldtune.objectives.sampler import (
     unconditional_text,
 )
 
+GUIDANCE = 7.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
@@ -36,7 +38,7 @@ class Sampling:
     """
 
     steps: int = 35
-    guidance: float = 7.0
+    guidance: float = GUIDANCE
     sigma_max: float = 80.0
     sigma_min: float = 0.002
     order: float = 7.0
