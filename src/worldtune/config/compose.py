@@ -30,11 +30,12 @@ from worldtune.config.origins import (
     DEFAULTS,
     Layer,
     Word,
+    idle_words,
     lay,
     origins_of,
     reaches,
 )
-from worldtune.config.root import Root
+from worldtune.config.root import Facts, Root
 from worldtune.config.tree import Tree, dotted, leaves, merged, nested, without
 from worldtune.config.user_file import UserFile
 from worldtune.config.validate import validate
@@ -88,7 +89,29 @@ def compose(
     assert recipe is not None
     for path, _ in leaves(recipe.model_dump()):
         origins.setdefault(dotted(path), DEFAULTS)
-    return Composed(recipe, origins, sources.notices, root, experiment)
+    told = list(dict.fromkeys(sources.notices))
+    if root.notices:
+        told += root.notices(_facts(recipe, origins, experiment, sources, environment))
+    return Composed(recipe, origins, tuple(told), root, experiment)
+
+
+def _facts(
+    recipe: Any,
+    origins: Mapping[str, str],
+    experiment: str | None,
+    sources: Sources,
+    environment: Mapping[str, str],
+) -> Facts:
+    built_in = [each for each in sources.ordered if isinstance(each, Layer) and each.built_in]
+    processes = environment.get("WORLD_SIZE", "")
+    return Facts(
+        recipe=recipe,
+        origins=origins,
+        experiment=experiment,
+        built_in=lay(built_in),
+        idle_words=idle_words(sources.ordered),
+        processes=int(processes) if processes.isdecimal() else None,
+    )
 
 
 def compose_sources(
@@ -102,10 +125,12 @@ def compose_sources(
     layers = gather(root, experiment, user_file, environment)
     choices, words = _read_words(layers, overrides)
     try:
-        with _hydra(layers):
+        # The order is asked for first, of sources without values: Hydra copies what it loads.
+        with _hydra(layers, with_values=False):
             ordered = _ordered(layers, choices)
-            sources = [*ordered, *_words_that_apply(layers, ordered, words)]
-            passed = [word.text for word in sources if isinstance(word, Word)]
+        sources = [*ordered, *_words_that_apply(layers, ordered, words)]
+        passed = [word.text for word in sources if isinstance(word, Word)]
+        with _hydra(layers, with_values=True):
             config = hydra_compose(CONFIG, overrides=[*choices, *passed])
     except (HydraException, OmegaConfBaseException) as error:
         layers.mistakes.append(Mistake(f"the settings cannot be composed: {error}".strip()))
@@ -117,19 +142,19 @@ def compose_sources(
 
 
 @contextmanager
-def _hydra(layers: Layers) -> Iterator[None]:
+def _hydra(layers: Layers, *, with_values: bool) -> Iterator[None]:
     """Hydra with these sources in its store, and what was in it before put back after."""
     store = ConfigStore.instance()
     before = store.repo
     store.repo = {name: node for name, node in before.items() if name.startswith(("hydra", "_"))}
     try:
-        store.store(name=CONFIG, node={"defaults": layers.defaults_list(), **layers.base})
-        for group, options in layers.options.items():
-            for name, option in options.items():
-                node = dict(option.values)
-                if option.defaults:
-                    node = {"defaults": list(option.defaults), **node}
-                store.store(group=group, name=name, node=node, package=option.package)
+        base = layers.base if with_values else {}
+        store.store(name=CONFIG, node={"defaults": layers.defaults_list(), **base})
+        for group, name, option in layers.taking_part():
+            node = dict(option.values) if with_values else {}
+            if option.defaults:
+                node = {"defaults": list(option.defaults), **node}
+            store.store(group=group, name=name, node=node, package=option.package)
         with initialize(version_base="1.3", config_path=None):
             yield
     finally:
@@ -143,10 +168,10 @@ def _ordered(layers: Layers, choices: Sequence[str]) -> list[Layer]:
     for default in loader.compute_defaults_list(CONFIG, list(choices), RunMode.RUN).defaults:
         group, _, name = (default.config_path or "").partition("/")
         if group == CONFIG:
-            result.append(Layer(DEFAULTS, layers.base))
+            result.append(Layer(DEFAULTS, layers.base, built_in=True))
         elif group in layers.options:
             option = layers.options[group][name]
-            result.append(Layer(option.who, option_tree(option)))
+            result.append(Layer(option.who, option_tree(option), option.built_in))
     return result
 
 

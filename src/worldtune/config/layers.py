@@ -3,11 +3,12 @@
 Hydra is given these; the same layers, merged in Hydra's order, say who set what.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from worldtune.config.mistakes import Mistake, listed_words, suggestion
+from worldtune.config.origins import EXPERIMENT
 from worldtune.config.root import Group, Root
 from worldtune.config.schema import default_tree
 from worldtune.config.targets import read_targets
@@ -28,6 +29,7 @@ class Option:
     package: str
     values: Tree
     defaults: tuple[Any, ...] = ()
+    built_in: bool = False
 
 
 @dataclass
@@ -40,6 +42,7 @@ class Layers:
     experiment: str | None
     notices: list[str] = field(default_factory=list)
     mistakes: list[Mistake] = field(default_factory=list)
+    chosen: set[tuple[str, str]] = field(default_factory=set)
 
     def meant(self, name: str) -> str:
         """The name that an alias stands for; the alias is remarked upon."""
@@ -63,6 +66,18 @@ class Layers:
             *late,
         ]
 
+    def taking_part(self) -> Iterator[tuple[str, str, Option]]:
+        """The options that the root, the experiment or the command line names."""
+        for group, options in self.options.items():
+            for name, option in options.items():
+                if group in ("experiment", ENVIRONMENT) or (group, name) in self.chosen:
+                    yield group, name, option
+
+    def keep(self, group: str, option: object) -> None:
+        """Remember that an option, or each of a list, is named somewhere."""
+        for name in option if isinstance(option, list | tuple) else [option]:
+            self.chosen.add((group, str(name)))
+
 
 def gather(
     root: Root,
@@ -82,13 +97,15 @@ def gather(
     layers.options[ENVIRONMENT] = {ENVIRONMENT: Option(who, "_global_", variables)}
     for group in root.groups:
         options = {
-            name: Option(f"{group.name}={name}", group.package, values)
+            name: Option(f"{group.name}={name}", group.package, values, built_in=True)
             for name, values in group.options.items()
         }
         layers.options[group.name] = options
+        layers.keep(group.name, group.default)
         if group.late:
             layers.options[group.name + WITHIN] = options
     if user_file:
+        layers.notices.extend(user_file.notices)
         for entry in user_file.entries:
             _add_entry(layers, entry, user_file)
     if experiment is not None:
@@ -110,15 +127,19 @@ def _add_entry(layers: Layers, entry: StoreEntry, user_file: UserFile) -> None:
     inside = () if where == "_global_" else tuple(where.split("."))
     tree, mistakes = read_targets(nested(inside, entry.node), layers.root.targets, who)
     layers.mistakes.extend(mistakes)
+    if entry.name in layers.options[group]:
+        layers.notices.append(f"{who} takes the place of the built-in one")
     layers.options[group][entry.name] = Option(who, "_global_", tree)
 
 
 def _add_experiment(layers: Layers, name: str, user_file: UserFile | None) -> None:
     root = layers.root
     if user_file and name in user_file.experiments:
-        values, who = user_file.experiments[name], f"experiment '{name}' of {user_file.path}"
+        values, who = user_file.experiments[name], f"{EXPERIMENT} '{name}' of {user_file.path}"
+        if name in root.experiments:
+            layers.notices.append(f"{who} takes the place of the built-in one")
     elif name in root.experiments:
-        values, who = root.experiments[name].values, f"experiment '{name}'"
+        values, who = root.experiments[name].values, f"{EXPERIMENT} '{name}'"
     else:
         theirs = user_file.experiments if user_file else {}
         layers.mistakes.append(unknown_experiment(name, [*theirs, *root.experiments]))
@@ -174,6 +195,9 @@ def choose(layers: Layers, name: str, option: object, who: str) -> Group | None:
             continue
         layers.mistakes.append(_unknown_option(group, str(word), options, who))
         return None
+    layers.keep(group.name, option)
+    if group.late:
+        layers.keep(group.name + WITHIN, option)
     return group
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from worldtune.errors import RecipeError
 
-DEFAULTS = "the defaults"
 LONGEST_VALUE = 60
 
 
@@ -21,7 +20,7 @@ class Mistake:
 
     def told(self, origins: Mapping[str, str]) -> str:
         """The message, with who set what."""
-        known = {key: origins[key] for key in self.keys if key in origins}
+        known = {key: who for key in self.keys if (who := who_set(key, origins))}
         if self.who:
             return f"{self.text}\n  (set by {self.who})"
         if len(set(known.values())) == 1:
@@ -30,6 +29,13 @@ class Mistake:
             each = ", ".join(f"{key} by {who}" for key, who in known.items())
             return f"{self.text}\n  ({each})"
         return self.text
+
+
+def who_set(key: str, origins: Mapping[str, str]) -> str | None:
+    """Who set a key, or something below it."""
+    if key in origins:
+        return origins[key]
+    return next((who for leaf, who in origins.items() if leaf.startswith(f"{key}.")), None)
 
 
 def raise_all(mistakes: Iterable[Mistake], origins: Mapping[str, str]) -> None:

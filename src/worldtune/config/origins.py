@@ -8,6 +8,8 @@ from worldtune.config.tree import Path, Tree, dotted, found, leaves, merged, val
 
 COMMAND_LINE = "the command line"
 DEFAULTS = "the defaults"
+EXPERIMENT = "experiment"
+"""How the name of an experiment as a source begins."""
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,8 @@ class Layer:
 
     who: str
     values: Tree
+    built_in: bool = False
+    """Whether it is the project's own and no experiment."""
 
 
 @dataclass(frozen=True)
@@ -104,16 +108,11 @@ def _sets(word: Word, path: Path) -> bool:
     return not inside or (isinstance(word.value, Mapping) and found(word.value, inside))
 
 
-def before_words(sources: Sequence[Layer | Word]) -> Tree:
-    """The tree as it would be without the command line."""
-    return lay([source for source in sources if isinstance(source, Layer)])
-
-
-def idle_words(sources: Sequence[Layer | Word]) -> list[str]:
-    """Words that set a value which was there already."""
-    tree = before_words(sources)
-    return [
-        source.text
+def idle_words(sources: Sequence[Layer | Word]) -> tuple[str, ...]:
+    """Words that set a value which was there without them."""
+    tree = lay([source for source in sources if isinstance(source, Layer)])
+    return tuple(
+        source.text.lstrip("+")
         for source in sources
         if isinstance(source, Word)
         and not source.delete
@@ -121,4 +120,4 @@ def idle_words(sources: Sequence[Layer | Word]) -> list[str]:
         and found(tree, source.keys)
         and value_at(tree, source.keys) == source.value
         and type(value_at(tree, source.keys)) is type(source.value)
-    ]
+    )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from worldtune.config.settings import Settings
-from worldtune.config.tree import Tree
+from worldtune.config.tree import Tree, found, plain, value_at
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,27 @@ class Experiment:
 
 
 @dataclass(frozen=True)
+class Facts:
+    """What a notice can be about."""
+
+    recipe: Any
+    origins: Mapping[str, str]
+    experiment: str | None
+    built_in: Tree
+    """The values without experiment, file and command line."""
+    idle_words: tuple[str, ...]
+    """Words of the command line that set a value which was there without them."""
+    processes: int | None
+    """Processes of the launch, where known."""
+
+    def changed(self, key: str) -> bool:
+        """Whether an experiment, a file or the command line gave a value another than built in."""
+        path = tuple(key.split("."))
+        value = plain(value_at(self.recipe.model_dump(), path))
+        return not (found(self.built_in, path) and value_at(self.built_in, path) == value)
+
+
+@dataclass(frozen=True)
 class Root:
     """One family of settings."""
 
@@ -55,9 +76,8 @@ class Root:
     """Other names of groups and top-level keys."""
     targets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Classes that a `_target_` may name, by the key it stands under."""
-    inert: Mapping[str, str] = field(default_factory=dict)
-    """Settings of the original that mean nothing here, with the reason."""
-    notices: tuple[Callable[[Any], str | None], ...] = ()
+    notices: Callable[[Facts], tuple[str, ...]] | None = None
+    """From the facts of a composition to what is worth a remark."""
     environment: Callable[[Mapping[str, str]], Tree] | None = None
     """Values that the original took from environment variables."""
 

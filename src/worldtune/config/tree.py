@@ -78,4 +78,4 @@ def plain(value: Any) -> Any:
 
 def dotted(path: Path) -> str:
     """A path as people write it: trainer.max_iter."""
-    return ".".join(path)
+    return ".".join(map(str, path))

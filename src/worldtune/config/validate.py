@@ -5,6 +5,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from worldtune.config.checks import DISAGREEMENT
 from worldtune.config.mistakes import Mistake, listed_words, nearest, shown
 from worldtune.config.schema import schema_leaves, section_at
 from worldtune.config.settings import Settings
@@ -26,7 +27,7 @@ EXPECTED = {
     "less_than": "less than {lt}",
     "less_than_equal": "{le} or less",
     "string_too_short": "some text",
-    "too_long": "{max_length} values",
+    "multiple_of": "a multiple of {multiple_of}",
 }
 
 
@@ -78,7 +79,7 @@ def _mistakes(
 ) -> list[Mistake]:
     kind, context = detail["type"], detail.get("ctx", {})
     key = dotted(path)
-    if kind == "settings_disagree":
+    if kind == DISAGREEMENT:
         return list(context["mistakes"])
     if kind == "extra_forbidden":
         return [_unknown(schema, path)]

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Mapping
 
+from worldtune.config.notices import notices_of
 from worldtune.config.predict2 import Predict2Recipe
 from worldtune.config.root import Group, Root
 from worldtune.config.tree import Tree, nested
@@ -105,6 +106,7 @@ PREDICT2 = Root(
     experiments=EXPERIMENTS,
     config_paths=("cosmos_predict2/configs/base/config.py",),
     output_root_variable="IMAGINAIRE_OUTPUT_ROOT",
+    notices=notices_of,
     aliases={"data_val": "dataloader_val", "data_train": "dataloader_train"},
     targets={
         "model": ("Predict2Video2WorldModel",),

@@ -56,7 +56,7 @@ def tiny() -> Tree:
     }
 
 
-TINY_TEXT_WIDTH = 256
+TINY_TEXT_WIDTH = 128
 
 
 def model_options() -> dict[str, Tree]:

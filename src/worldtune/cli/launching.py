@@ -1,0 +1,52 @@
+"""From the words of a launch command to a composed recipe, a dry run or a run."""
+
+import typer
+
+from worldtune.cli.first_process import is_first_process
+from worldtune.config.compose import Composed, compose
+from worldtune.config.files import run_folder, to_yaml, write_config
+from worldtune.config.refusals import refusals, refuse_unsupported
+from worldtune.config.words import LaunchWords
+from worldtune.errors import ExitStatus
+from worldtune.recipes.roots import choose
+
+
+def compose_launch(words: LaunchWords) -> Composed:
+    """Find the root and the experiment of a command and compose its recipe.
+
+    Raises RecipeError with every mistake in it.
+    """
+    chosen = choose(words.config, words.experiment)
+    return compose(chosen.root, chosen.experiment, words.overrides, chosen.user_file)
+
+
+def dry_run(composed: Composed) -> int:
+    """Write config.yaml where the run would live, and show what is in it.
+
+    Needs no weights, no data and no GPU. Of several processes only the first does anything.
+    """
+    folder = run_folder(composed.recipe.job)
+    if not is_first_process():
+        return ExitStatus.DONE
+    path = write_config(folder, composed.recipe)
+    typer.echo("Config:")
+    typer.echo("".join(f"  {line}\n" for line in to_yaml(composed.recipe).splitlines()))
+    for notice in composed.notices:
+        typer.echo(f"Notice: {notice}")
+    for mistake in refusals(composed.recipe):
+        typer.echo(f"Notice: a real run stops here: {mistake.text}")
+    typer.echo(f"Settings written to {path}")
+    return ExitStatus.DONE
+
+
+def real_run(composed: Composed) -> int:
+    """Train the recipe and give the exit status.
+
+    Raises RecipeError for a setting whose feature does not exist yet.
+    """
+    refuse_unsupported(composed.recipe, composed.origins)
+    folder = run_folder(composed.recipe.job)
+    from worldtune.train.run import run_training  # brings torch, which a dry run does without
+
+    run_training(composed, folder)
+    return ExitStatus.DONE

@@ -1,0 +1,102 @@
+"""Printing settings, recipes and the schema: in columns on a terminal, plain lines elsewhere."""
+
+import json
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from worldtune.cli.launching import compose_launch
+from worldtune.config.compose import Composed
+from worldtune.config.origins import DEFAULTS
+from worldtune.config.root import Root
+from worldtune.config.schema_page import schema_page
+from worldtune.config.tree import dotted, leaves, plain
+from worldtune.config.words import LaunchWords
+from worldtune.recipes.roots import ROOTS
+
+
+def every_setting() -> str:
+    """The page of all settings, in Markdown."""
+    return schema_page(ROOTS.values())
+
+
+def tell(words: LaunchWords, *, as_json: bool) -> None:
+    """Print the settings of one recipe with their origins, and its notices."""
+    composed = compose_launch(words)
+    if as_json:
+        typer.echo(_as_json(composed))
+        return
+    rows = [(key, _written(value), who) for key, value, who in rows_of(composed)]
+    if sys.stdout.isatty():
+        _tell_in_colour(rows, composed.notices)
+        return
+    for key, value, who in rows:
+        typer.echo(f"{key} = {value}  ({who})")
+    for notice in composed.notices:
+        typer.echo(f"Notice: {notice}")
+
+
+def rows_of(composed: Composed) -> list[tuple[str, Any, str]]:
+    """Key, value and origin of every setting, in the schema's order."""
+    tree = plain(composed.recipe.model_dump())
+    return [(dotted(p), value, composed.origins[dotted(p)]) for p, value in leaves(tree)]
+
+
+def _as_json(composed: Composed) -> str:
+    settings = {key: {"value": value, "origin": who} for key, value, who in rows_of(composed)}
+    answer = {
+        "root": composed.root.name,
+        "experiment": composed.experiment,
+        "settings": settings,
+        "notices": composed.notices,
+    }
+    return json.dumps(answer, indent=2, ensure_ascii=False)
+
+
+def _written(value: Any) -> str:
+    """A value as it can be given back on the command line."""
+    is_word = isinstance(value, str) and value and not value.isspace()
+    return value if is_word else json.dumps(value, ensure_ascii=False)
+
+
+def _tell_in_colour(rows: Iterable[tuple[str, str, str]], notices: Iterable[str]) -> None:
+    table = Table("setting", "value", "set by", box=None, pad_edge=False)
+    for key, value, who in rows:
+        style = "dim" if who == DEFAULTS else ""
+        table.add_row(Text(key, style), Text(value, style or "bold"), Text(who, style))
+    console = Console()
+    console.print(table)
+    for notice in notices:
+        console.print(Text(f"Notice: {notice}", "yellow"))
+
+
+def tell_recipes(*, as_json: bool) -> None:
+    """Print every root with its recipes and the options of its groups."""
+    if as_json:
+        typer.echo(json.dumps({name: _described(root) for name, root in ROOTS.items()}, indent=2))
+        return
+    for root in ROOTS.values():
+        typer.echo(f"{root.name}: {root.summary}\n")
+        width = max(map(len, root.experiments))
+        for name, experiment in root.experiments.items():
+            typer.echo(f"  {name:{width}}  {experiment.summary}")
+        typer.echo("\n  Options, chosen with group=option:")
+        for group in root.groups:
+            typer.echo(f"  {group.name}: {', '.join(group.options)}")
+    typer.echo("\nworldtune show EXPERIMENT prints its settings.")
+
+
+def _described(root: Root) -> dict[str, Any]:
+    return {
+        "summary": root.summary,
+        "experiments": {name: each.summary for name, each in root.experiments.items()},
+        "groups": {
+            group.name: {"options": list(group.options), "default": group.default}
+            for group in root.groups
+        },
+    }

@@ -1,0 +1,46 @@
+"""`worldtune show`: a recipe's settings and who set each, or the list of recipes.
+
+Nothing heavy is imported here: `--help` has half a second.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+
+from worldtune.config.words import read_words
+
+
+def show(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Every setting, with its default and meaning.")
+    ] = False,
+) -> None:
+    """Show the settings of a recipe and who set each one; without a recipe, list the recipes.
+
+    \b
+      worldtune show
+      worldtune show EXPERIMENT trainer.max_iter=100
+      worldtune show --config=my_run.py EXPERIMENT
+    """
+    words = _with_experiment(context.args)
+    from worldtune.cli import settings_table
+
+    if schema:
+        typer.echo(settings_table.every_setting(), nl=False)
+    elif words:
+        settings_table.tell(read_words(words), as_json=as_json)
+    else:
+        settings_table.tell_recipes(as_json=as_json)
+
+
+def _with_experiment(words: Iterable[str]) -> list[str]:
+    """The words, with a bare name taken as the experiment's."""
+    result: list[str] = []
+    for word in words:
+        bare = not word.startswith(("-", "~", "+")) and "=" not in word
+        after_flag = bool(result) and result[-1] in ("--config", "--experiment")
+        result.append(f"--experiment={word}" if bare and not after_flag else word)
+    return result

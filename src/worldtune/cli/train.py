@@ -1,0 +1,62 @@
+"""`worldtune train`: compose a recipe, and train it or only show what would be trained.
+
+Nothing heavy is imported here: `--help` has half a second.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from worldtune.cli.first_process import is_first_process
+from worldtune.config.words import read_words
+from worldtune.errors import ExitStatus, WorldtuneError
+
+HELP = """Train a recipe.
+
+The words are those of the published commands, in either form:
+
+\b
+  worldtune train --experiment=NAME trainer.max_iter=100
+  worldtune train --config=PATH --dryrun -- experiment=NAME lora=aggressive
+
+\b
+--experiment=NAME  a recipe; `worldtune show` lists them
+--config=PATH      a root's name, a published path, or a settings file of yours
+--dryrun           check the settings, write them to config.yaml, and stop
+key=value          change one setting
+group=option       choose an option of a group
+"""
+
+
+def train(context: typer.Context) -> int:
+    """Entry of the command line; its help is HELP."""
+    return start(context.args)
+
+
+train.__doc__ = HELP
+
+
+def launch(words: Sequence[str]) -> int:
+    """Run the command as a program of its own would: messages to stderr, status back."""
+    try:
+        return start(words)
+    except WorldtuneError as error:
+        if is_first_process():
+            print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_status
+
+
+def start(words: Sequence[str]) -> int:
+    """Do what the words say and give the exit status.
+
+    Raises WorldtuneError for whatever stops it.
+    """
+    read = read_words(words)
+    if read.help:
+        typer.echo(HELP.replace("\b\n", ""))
+        return ExitStatus.DONE
+    from worldtune.cli.launching import compose_launch, dry_run, real_run
+
+    composed = compose_launch(read)
+    return dry_run(composed) if read.dryrun else real_run(composed)

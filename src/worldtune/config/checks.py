@@ -1,0 +1,141 @@
+"""Checks of settings against one another, for the sections that all recipes share.
+
+A check yields a mistake for each disagreement, with the keys it is about.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
+
+from pydantic_core import PydanticCustomError
+
+from worldtune.config.dataloader import DataLoaderSettings, DatasetSettings
+from worldtune.config.mistakes import Mistake
+from worldtune.config.settings import (
+    JobSettings,
+    ModelParallelSettings,
+    OptimizerSettings,
+    SchedulerSettings,
+)
+from worldtune.config.trainer import TrainerSettings
+
+DISAGREEMENT = "settings_disagree"
+
+
+def raise_disagreements(mistakes: Iterable[Mistake]) -> None:
+    """Raise what pydantic passes on, if there is any mistake; it carries all of them."""
+    found = list(mistakes)
+    if found:
+        told = "; ".join(mistake.text for mistake in found)
+        raise PydanticCustomError(DISAGREEMENT, "{told}", {"told": told, "mistakes": found})
+
+
+def check_job(job: JobSettings) -> Iterator[Mistake]:
+    """The run's folder stays under the output root."""
+    for name, value in (("project", job.project), ("group", job.group), ("name", job.name)):
+        path = PurePosixPath(value)
+        if path.is_absolute() or ".." in path.parts:
+            text = f"job.{name} is '{value}'; expected a folder's name under the output root"
+            yield Mistake(text, (f"job.{name}",))
+
+
+def check_scheduler(scheduler: SchedulerSettings) -> Iterator[Mistake]:
+    """Every list has one entry a cycle, and each cycle has room for its climb."""
+    lists = {
+        "cycle_lengths": scheduler.cycle_lengths,
+        "warm_up_steps": scheduler.warm_up_steps,
+        "f_start": scheduler.f_start,
+        "f_max": scheduler.f_max,
+        "f_min": scheduler.f_min,
+    }
+    keys = {name: f"scheduler.{name}" for name in lists}
+    lengths = {name: len(values) for name, values in lists.items()}
+    if len(set(lengths.values())) > 1 or not scheduler.cycle_lengths:
+        sizes = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        text = f"scheduler's lists have different lengths ({sizes}); expected one entry a cycle"
+        yield Mistake(text, tuple(keys.values()))
+        return
+    for place, (steps, length) in enumerate(
+        zip(scheduler.warm_up_steps, scheduler.cycle_lengths, strict=True)
+    ):
+        if length < 1:
+            text = f"scheduler.cycle_lengths[{place}] is {length}; expected 1 or more steps"
+            yield Mistake(text, (keys["cycle_lengths"],))
+        elif not 0 <= steps <= length:
+            text = (
+                f"scheduler.warm_up_steps[{place}] is {steps}; expected 0 to {length}, "
+                f"the length of the cycle"
+            )
+            yield Mistake(text, (keys["warm_up_steps"], keys["cycle_lengths"]))
+    for name in ("f_start", "f_max", "f_min"):
+        for place, factor in enumerate(lists[name]):
+            if factor < 0:
+                text = f"scheduler.{name}[{place}] is {factor}; expected 0 or more"
+                yield Mistake(text, (keys[name],))
+
+
+def check_optimizer(optimizer: OptimizerSettings) -> Iterator[Mistake]:
+    """Both memories are shares."""
+    for place, beta in enumerate(optimizer.betas):
+        if not 0 <= beta < 1:
+            text = f"optimizer.betas[{place}] is {beta}; expected 0 or more and less than 1"
+            yield Mistake(text, ("optimizer.betas",))
+
+
+def check_validation(
+    trainer: TrainerSettings, loader: DataLoaderSettings | None
+) -> Iterator[Mistake]:
+    """Validation has clips."""
+    if trainer.run_validation and loader is None:
+        text = (
+            "trainer.run_validation is true, but there is no dataloader_val; "
+            "expected clips to validate on, like dataloader_val.dataset.dataset_dir=..."
+        )
+        yield Mistake(text, ("trainer.run_validation",))
+
+
+def check_parallel(
+    parallel: ModelParallelSettings, *, latent_frames: tuple[int, str], heads: tuple[int, str]
+) -> Iterator[Mistake]:
+    """Clip and heads divide among the processes that share them.
+
+    `latent_frames` and `heads` are numbers, each with the key that sets it.
+    """
+    section = "model_parallel"
+    if parallel.pipeline_model_parallel_size != 1:
+        key = f"{section}.pipeline_model_parallel_size"
+        found = parallel.pipeline_model_parallel_size
+        text = f"{key} is {found}; expected 1: blocks are not shared out over processes"
+        yield Mistake(text, (key,))
+    cuts = (
+        ("context_parallel_size", parallel.context_parallel_size, latent_frames, "latent frames"),
+        ("context_parallel_size", parallel.context_parallel_size, heads, "attention heads"),
+        ("tensor_model_parallel_size", parallel.tensor_model_parallel_size, heads, "heads"),
+    )
+    for name, size, (number, source), what in cuts:
+        if number % size:
+            key = f"{section}.{name}"
+            text = f"{key} is {size}; expected a divisor of the {number} {what} ({source})"
+            yield Mistake(text, (key, source))
+
+
+def check_loader(loader: DataLoaderSettings, name: str) -> Iterator[Mistake]:
+    """The clips come from one place, in shares that are some."""
+    yield from _check_source(loader.dataset, f"{name}.dataset")
+
+
+def _check_source(dataset: DatasetSettings, key: str) -> Iterator[Mistake]:
+    if dataset.kind != "clips":
+        return
+    if dataset.mix is not None:
+        for folder, share in dataset.mix.items():
+            if share <= 0:
+                text = f"{key}.mix gives '{folder}' the share {share}; expected more than 0"
+                yield Mistake(text, (f"{key}.mix.{folder}",))
+        if not dataset.mix:
+            yield Mistake(f"{key}.mix is empty; expected folders and their shares", (f"{key}.mix",))
+        if dataset.dataset_dir is not None:
+            text = f"{key} has both dataset_dir and mix; expected one of them"
+            yield Mistake(text, (f"{key}.dataset_dir", f"{key}.mix"))
+    elif not dataset.dataset_dir:
+        text = f"{key}.dataset_dir is not set; expected the folder that holds videos/ and t5_xxl/"
+        yield Mistake(text, (f"{key}.dataset_dir",))

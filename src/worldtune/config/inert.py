@@ -1,0 +1,55 @@
+"""Settings of the originals that mean nothing here: one table, with the reason of each.
+
+They are accepted, so that what people wrote goes on working. Changing one prints a notice.
+"""
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+
+MODEL = "model.config"
+PIPE = f"{MODEL}.pipe_config"
+DICTS = "batches have fields here, not keys"
+SAMPLING = "training uses no {}; give one to the sampling command"
+
+INERT: Mapping[str, str] = {
+    "trainer.type": "there is one loop",
+    "trainer.ddp.*": "gradients are averaged without DistributedDataParallel",
+    "trainer.grad_scaler_args.enabled": "bfloat16 and float32 do not underflow",
+    "trainer.memory_format": "there is one memory layout",
+    "trainer.callbacks.low_prec.update_iter": "weights follow their float32 copy on every step",
+    "checkpoint.verbose": "every load ends in a report",
+    "checkpoint.dcp_async_mode_enabled": "a state is written before the run goes on",
+    "checkpoint.broadcast_via_filesystem": "each rank reads what it needs of the file itself",
+    "checkpoint.dcp_allow_mismatched_size": "weights of another shape are never loaded",
+    "optimizer.optim_type": "there is one AdamW",
+    "optimizer.capturable": "the step count costs nothing on either side",
+    f"{MODEL}.model_manager_config.text_encoder_path": "training reads stored embeddings",
+    f"{MODEL}.input_video_key": DICTS,
+    f"{MODEL}.input_image_key": DICTS,
+    f"{MODEL}.debug_without_randomness": "every draw follows from trainer.seed already",
+    f"{PIPE}.input_video_key": DICTS,
+    f"{PIPE}.input_image_key": DICTS,
+    f"{PIPE}.adjust_video_noise": f"{MODEL}.adjust_video_noise decides",
+    f"{PIPE}.precision": f"{MODEL}.precision decides",
+    f"{PIPE}.rectified_flow_loss_weight_uniform": "the weight of the loss is 1 / t^2 either way",
+    f"{PIPE}.conditioner.*.input_key": DICTS,
+    f"{PIPE}.conditioner.*.output_key": DICTS,
+    f"{PIPE}.conditioner.*.dtype": "conditions keep their precision",
+    f"{PIPE}.conditioner.fps.dropout_rate": "the network does not take the frame rate",
+    f"{PIPE}.conditioner.padding_mask.dropout_rate": "clips have no padding",
+    f"{PIPE}.tokenizer.chunk_duration": "it has no effect in the original either",
+    f"{PIPE}.tokenizer.temporal_window": "the latents do not depend on it",
+    f"{PIPE}.tokenizer.load_mean_std": "the latents' statistics are part of the tokenizer",
+    f"{PIPE}.tokenizer.name": "it is only a label",
+    f"{PIPE}.prompt_refiner_config.*": SAMPLING.format("prompt refiner"),
+    f"{PIPE}.guardrail_config.*": SAMPLING.format("guardrail"),
+    f"{PIPE}.net.atten_backend": "attention is chosen for the device",
+    f"{PIPE}.net.pos_emb_learnable": "rotary positions have nothing to learn",
+    f"{PIPE}.net.pos_emb_interpolation": "rotary positions are not interpolated",
+    f"{PIPE}.timestamps.is_forward": "sampling goes from noise to video",
+}
+
+
+def reason_of(key: str) -> str | None:
+    """Why a setting means nothing here, or None where it means something."""
+    return next((reason for name, reason in INERT.items() if fnmatchcase(key, name)), None)

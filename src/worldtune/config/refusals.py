@@ -1,0 +1,59 @@
+"""Settings of the originals whose feature does not exist yet: a real run refuses them.
+
+A dry run composes and shows them all the same. A row goes when its feature comes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from worldtune.config.mistakes import Mistake, raise_all, shown
+from worldtune.config.settings import Settings
+from worldtune.config.tree import Tree, found, value_at
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A setting, the values of it that work, and what to do instead of the others."""
+
+    key: str
+    works: tuple[Any, ...]
+    instead: str
+
+
+PIPE = "model.config.pipe_config"
+VIDEOS = ("clips", "mock_video")
+REFUSALS: tuple[Refusal, ...] = (
+    Refusal("model_parallel.context_parallel_size", (1,), "use data ranks"),
+    Refusal("model_parallel.tensor_model_parallel_size", (1,), "use data ranks"),
+    Refusal("model_parallel.sequence_parallel", (False,), "it belongs to tensor ranks"),
+    Refusal(f"{PIPE}.conditioning_strategy", ("frame_replace",), "no published weights use it"),
+    Refusal(f"{PIPE}.text_encoder.cls", ("t5", "builtin"), "the published weights know T5"),
+    Refusal("trainer.profiling.enable_profiling", (False,), "run under a profiler of your own"),
+    Refusal("trainer.profiling.enable_memory_snapshot", (False,), "take one from outside"),
+    Refusal("checkpoint.jit.enabled", (False,), "trace an exported checkpoint"),
+    Refusal("dataloader_train.dataset.kind", VIDEOS, "train on videos"),
+)
+VALIDATION = Refusal("dataloader_val.dataset.kind", VIDEOS, "validate on videos")
+
+
+def refusals(recipe: Settings) -> list[Mistake]:
+    """What of a recipe a real run cannot do yet."""
+    tree = recipe.model_dump()
+    rows = list(REFUSALS)
+    if tree["trainer"]["run_validation"]:
+        rows.append(VALIDATION)
+    return [mistake for row in rows if (mistake := _refused(row, tree))]
+
+
+def _refused(row: Refusal, tree: Tree) -> Mistake | None:
+    path = tuple(row.key.split("."))
+    if not found(tree, path) or value_at(tree, path) in row.works:
+        return None
+    value = shown(value_at(tree, path)).removeprefix("the text ")
+    return Mistake(f"{row.key}={value} is not supported yet; {row.instead}", (row.key,))
+
+
+def refuse_unsupported(recipe: Settings, origins: Mapping[str, str]) -> None:
+    """Raise RecipeError with everything that a real run cannot do yet."""
+    raise_all(refusals(recipe), origins)

@@ -1,0 +1,121 @@
+"""The page that lists every setting, made from the schema."""
+
+import json
+import typing
+from collections.abc import Iterable, Iterator
+from types import NoneType, UnionType
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from worldtune.config.inert import reason_of
+from worldtune.config.root import Root
+from worldtune.config.schema import children, default_tree
+from worldtune.config.settings import Settings
+from worldtune.config.tree import Path, dotted, found, plain, value_at
+
+HEAD = """# Settings
+
+Every setting of a recipe, with its default, what it may be, and what it means.
+`worldtune show EXPERIMENT` prints the values of one recipe and who set each.
+
+A key is written with points: `trainer.max_iter=100` on the command line, or nested dicts in a
+settings file.
+Sources are laid over one another in this order: the defaults, the chosen options of groups, the
+experiment, the command line.
+A key that is not listed here is a mistake, and so is a value of another kind.
+
+This page is made by `worldtune show --schema`.
+"""
+INERT_HEAD = """
+## Settings without a meaning here
+
+They are read, so that published settings files go on working.
+Changing one prints a notice.
+
+| setting | why |
+|---|---|
+"""
+NAMES = {int: "whole number", float: "number", bool: "true or false", str: "text"}
+LIMITS = {
+    "ge": "{} or more",
+    "gt": "more than {}",
+    "le": "at most {}",
+    "lt": "less than {}",
+    "multiple_of": "a multiple of {}",
+}
+
+
+def schema_page(roots: Iterable[Root]) -> str:
+    """The page, in Markdown."""
+    lines = [HEAD]
+    for root in roots:
+        lines += [f"\n## {root.summary}\n"]
+        lines += list(_groups(root))
+        lines += ["", "| setting | default | may be | meaning |", "|---|---|---|---|"]
+        inert: list[str] = []
+        defaults = default_tree(root.schema)
+        for path, field, section in _fields(root.schema, ()):
+            reason = reason_of(dotted(path)) if section is None else None
+            if reason:
+                inert.append(f"| `{dotted(path)}` | {reason} |")
+            elif section is None:
+                lines.append(_row(path, field, defaults))
+        lines += [INERT_HEAD.strip("\n"), *inert] if inert else []
+    return "\n".join(lines) + "\n"
+
+
+def _groups(root: Root) -> Iterator[str]:
+    yield "| group | default | options |"
+    yield "|---|---|---|"
+    for group in root.groups:
+        default = group.default if isinstance(group.default, str) else "".join(group.default or "")
+        shown = f"`{default}`" if default else "none"
+        yield f"| `{group.name}` | {shown} | {', '.join(f'`{name}`' for name in group.options)} |"
+
+
+def _fields(
+    schema: type[Settings], above: Path
+) -> Iterator[tuple[Path, FieldInfo, type[Settings] | None]]:
+    for name, field, section in children(schema):
+        path = (*above, name)
+        yield path, field, section
+        if section:
+            yield from _fields(section, path)
+
+
+def _row(path: Path, field: FieldInfo, defaults: dict[str, Any]) -> str:
+    if field.is_required():
+        default = "required"
+    else:
+        value = value_at(defaults, path) if found(defaults, path) else plain(field.default)
+        default = f"`{json.dumps(value)}`"
+    meaning = (field.description or "").replace("|", "\\|")
+    return f"| `{dotted(path)}` | {default} | {_kind(field)} | {meaning} |"
+
+
+def _kind(field: FieldInfo) -> str:
+    words = [_named(field.annotation)]
+    for limit in field.metadata:
+        for name, form in LIMITS.items():
+            bound = getattr(limit, name, None)
+            if bound is not None:
+                words.append(form.format(f"{bound:g}" if isinstance(bound, float) else bound))
+    return ", ".join(words)
+
+
+def _named(annotation: Any) -> str:
+    if annotation in NAMES:
+        return NAMES[annotation]
+    origin, inside = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return ", ".join(f"`{choice}`" for choice in inside)
+    if origin in (typing.Union, UnionType):
+        return " or ".join("nothing" if each is NoneType else _named(each) for each in inside)
+    if origin is tuple:
+        if inside[-1] is Ellipsis:
+            return f"list of {_named(inside[0])}s"
+        return f"{len(inside)} {_named(inside[0])}s"
+    if origin is dict:
+        return f"dict of {_named(inside[1])}s"
+    raise TypeError(f"no word for {annotation}")
