@@ -10,8 +10,6 @@ with `net.`, its average's with `net_ema.`, however the file packs them.
 """
 
 import mmap
-import os
-import sys
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,8 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from worldtune.checkpoint.entries import ITEM_BYTES, PlacedTensor, TensorEntry
+from worldtune.checkpoint.entries import PlacedTensor, TensorEntry
 from worldtune.checkpoint.kinds import FileKind, find_kind
+from worldtune.checkpoint.pages import drop_pages, map_private, view_tensor
 from worldtune.checkpoint.published import weights_not_found
 from worldtune.checkpoint.safetensors_files import read_header, read_index
 from worldtune.checkpoint.torch_files import read_legacy, read_zip
@@ -92,12 +91,12 @@ class WeightsFile:
         place = self._places[name]
         if verify:
             self._verify(name, place)
-        return _as_tensor(self._map(place.file), place.tensor)
+        return view_tensor(self._map(place.file), place.tensor)
 
     def read_placed(self, tensor: PlacedTensor) -> "torch.Tensor":
         """Give a tensor of `tree`, which may be nested in any way; files of torch only."""
         self._verify("a tensor", _Place(self.path, tensor))
-        return _as_tensor(self._map(self.path), tensor)
+        return view_tensor(self._map(self.path), tensor)
 
     def forget(self, name: str) -> None:
         """Give the memory of one tensor's pages back, once it has been copied elsewhere.
@@ -105,15 +104,11 @@ class WeightsFile:
         What was written into the tensor since it was read is lost.
         """
         place = self._places[name]
-        record = place.tensor.record
-        first = -(-record.offset // mmap.PAGESIZE) * mmap.PAGESIZE
-        length = (record.offset + record.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE - first
-        if length > 0 and hasattr(mmap, "MADV_DONTNEED"):
-            self._map(place.file).madvise(mmap.MADV_DONTNEED, first, length)
+        drop_pages(self._map(place.file), place.tensor.record)
 
     def _map(self, path: Path) -> mmap.mmap:
         if path not in self._maps:
-            self._maps[path] = _map_private(path)
+            self._maps[path] = map_private(path)
         return self._maps[path]
 
     def _verify(self, name: str, place: _Place) -> None:
@@ -203,40 +198,3 @@ def _open_shards(index: Path) -> WeightsFile:
     places = {name: _Place(files[shard], headers[shard][name]) for name, shard in shard_of.items()}
     tree = {name: place.tensor for name, place in places.items()}
     return _weights_file(index, FileKind.INDEX, places, {}, {}, tree, ())
-
-
-def _map_private(path: Path) -> mmap.mmap:
-    """Map a whole file so that writes stay in memory."""
-    with path.open("rb") as stream:
-        length = os.fstat(stream.fileno()).st_size
-        if not hasattr(mmap, "MAP_PRIVATE"):
-            return mmap.mmap(stream.fileno(), length, access=mmap.ACCESS_COPY)
-        # Without MAP_NORESERVE (0x4000 on Linux; Python names it from 3.13) the system
-        # counts a private map as memory, and refuses files that are larger than that.
-        flags = mmap.MAP_PRIVATE | getattr(mmap, "MAP_NORESERVE", _linux_flag(0x4000))
-        return mmap.mmap(
-            stream.fileno(), length, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE
-        )
-
-
-def _linux_flag(flag: int) -> int:
-    return flag if sys.platform == "linux" else 0
-
-
-def _as_tensor(pages: mmap.mmap, placed: PlacedTensor) -> "torch.Tensor":
-    """View the pages as a tensor."""
-    import torch
-
-    entry, dtype = placed.entry, getattr(torch, placed.entry.dtype)
-    if entry.numel == 0:
-        return torch.empty(entry.shape, dtype=dtype)
-    item = ITEM_BYTES[entry.dtype]
-    count = placed.last_element - placed.start + 1
-    offset = placed.record.offset + placed.start * item
-    if offset % item:
-        # Only foreign writers leave data off its natural boundary.
-        raw = torch.frombuffer(pages, dtype=torch.uint8, count=count * item, offset=offset)
-        flat = raw.clone().view(dtype)
-    else:
-        flat = torch.frombuffer(pages, dtype=dtype, count=count, offset=offset)
-    return flat.as_strided(entry.shape, placed.stride, 0)

@@ -1,0 +1,77 @@
+"""One run, one writer: a second process that would save into the same folder is told so."""
+
+import contextlib
+import errno
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from worldtune.checkpoint.disk import Disk, save_failed
+from worldtune.errors import CheckpointError
+
+FILE_NAME = ".lock"
+# What a network file system says that keeps no locks.
+NOT_SUPPORTED = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
+
+
+@dataclass(frozen=True)
+class RunLock:
+    """A folder that this process alone writes into, until it ends in whatever way."""
+
+    folder: Path
+
+
+@contextlib.contextmanager
+def lock_run(folder: Path, disk: Disk | None = None) -> Iterator[RunLock]:
+    """Hold a folder of states; the system lets go of it when the process ends.
+
+    CheckpointError where another process holds it, named with its machine and start. A file
+    system without locks is written to without one.
+    """
+    with contextlib.ExitStack() as held:
+        try:
+            (disk or Disk()).make_folder(folder)
+            handle = os.open(folder / FILE_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            held.callback(os.close, handle)
+            _take(handle, folder)
+        except OSError as fault:
+            raise save_failed("The training state", folder, None, fault) from fault
+        yield RunLock(folder)
+
+
+def _take(handle: int, folder: Path) -> None:
+    if sys.platform == "win32":
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise CheckpointError(
+            f"{folder} is being written by another process ({_holder(folder)}): two runs of one "
+            "name would overwrite each other. Wait for it, stop it, or give this run another "
+            "job.name."
+        ) from None
+    except OSError as fault:
+        if fault.errno not in NOT_SUPPORTED:
+            raise
+    note = {"process": os.getpid(), "machine": socket.gethostname(), "since": _now()}
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, json.dumps(note).encode(), 0)
+
+
+def _holder(folder: Path) -> str:
+    try:
+        note = json.loads((folder / FILE_NAME).read_bytes())
+        return f"process {note['process']} on {note['machine']} since {note['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "which has just begun"
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S")
