@@ -6,13 +6,27 @@ Commands are listed in one table; each imports what is heavy only when it runs, 
 
 import sys
 from collections.abc import Callable, Sequence
+from typing import cast
 
-import click
 import typer
 
+from worldtune.cli.show import show
+from worldtune.cli.train import train
 from worldtune.errors import ExitStatus, WorldtuneError
 
-COMMANDS: dict[str, Callable[..., object]] = {}
+COMMANDS: dict[str, Callable[..., object]] = {
+    "train": train,
+    "show": show,
+}
+# Commands that read their words themselves, in the grammar of the published commands.
+OWN_GRAMMAR = {"allow_extra_args": True, "ignore_unknown_options": True}
+WITH_OWN_GRAMMAR = ("train", "show")
+
+# typer may bring a click of its own, so its class of usage mistakes is asked of typer.
+_UsageError = cast(
+    type[typer.BadParameter],
+    next(base for base in typer.BadParameter.__mro__ if base.__name__ == "UsageError"),
+)
 
 
 def build_app() -> typer.Typer:
@@ -26,7 +40,8 @@ def build_app() -> typer.Typer:
     )
     app.callback()(_root)
     for name, function in COMMANDS.items():
-        app.command(name)(function)
+        grammar = OWN_GRAMMAR if name in WITH_OWN_GRAMMAR else None
+        app.command(name, context_settings=grammar)(function)
     return app
 
 
@@ -39,13 +54,13 @@ def run(words: Sequence[str]) -> int:
     command = typer.main.get_command(build_app())
     try:
         status = command.main(args=list(words), prog_name="worldtune", standalone_mode=False)
-    except click.ClickException as mistake:
+    except _UsageError as mistake:
         mistake.show()
         return ExitStatus.MISTAKE
     except WorldtuneError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201 - the one place
         return error.exit_status
-    except click.Abort:
+    except typer.Abort:
         return ExitStatus.STOPPED
     return status if isinstance(status, int) else ExitStatus.DONE
 

@@ -75,12 +75,13 @@ def _tell_in_colour(rows: Iterable[tuple[str, str, str]], notices: Iterable[str]
         console.print(Text(f"Notice: {notice}", "yellow"))
 
 
-def tell_recipes(*, as_json: bool) -> None:
-    """Print every root with its recipes and the options of its groups."""
+def tell_recipes(name: str | None = None, *, as_json: bool) -> None:
+    """Print one root or all of them, with recipes and the options of groups."""
+    roots = {name: ROOTS[name]} if name else ROOTS
     if as_json:
-        typer.echo(json.dumps({name: _described(root) for name, root in ROOTS.items()}, indent=2))
+        typer.echo(json.dumps({name: _described(root) for name, root in roots.items()}, indent=2))
         return
-    for root in ROOTS.values():
+    for root in roots.values():
         typer.echo(f"{root.name}: {root.summary}\n")
         width = max(map(len, root.experiments))
         for name, experiment in root.experiments.items():

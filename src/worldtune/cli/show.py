@@ -25,15 +25,15 @@ def show(
       worldtune show EXPERIMENT trainer.max_iter=100
       worldtune show --config=my_run.py EXPERIMENT
     """
-    words = _with_experiment(context.args)
+    words = context.args
     from worldtune.cli import settings_table
 
     if schema:
         typer.echo(settings_table.every_setting(), nl=False)
-    elif words:
-        settings_table.tell(read_words(words), as_json=as_json)
+    elif not words or words[0] in settings_table.ROOTS:
+        settings_table.tell_recipes(words[0] if words else None, as_json=as_json)
     else:
-        settings_table.tell_recipes(as_json=as_json)
+        settings_table.tell(read_words(_with_experiment(words)), as_json=as_json)
 
 
 def _with_experiment(words: Iterable[str]) -> list[str]:

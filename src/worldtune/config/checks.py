@@ -52,7 +52,8 @@ def check_scheduler(scheduler: SchedulerSettings) -> Iterator[Mistake]:
     if len(set(lengths.values())) > 1 or not scheduler.cycle_lengths:
         sizes = ", ".join(f"{name} {length}" for name, length in lengths.items())
         text = f"scheduler's lists have different lengths ({sizes}); expected one entry a cycle"
-        yield Mistake(text, tuple(keys.values()))
+        odd = [keys[name] for name in lists if lengths[name] != lengths["cycle_lengths"]]
+        yield Mistake(text, (*odd, keys["cycle_lengths"]))
         return
     for place, (steps, length) in enumerate(
         zip(scheduler.warm_up_steps, scheduler.cycle_lengths, strict=True)

@@ -24,7 +24,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from worldtune.config.layers import Layers, choose, gather, option_tree
-from worldtune.config.mistakes import Mistake, raise_all
+from worldtune.config.mistakes import Mistake, listed_words, raise_all
 from worldtune.config.origins import (
     COMMAND_LINE,
     DEFAULTS,
@@ -41,6 +41,7 @@ from worldtune.config.user_file import UserFile
 from worldtune.config.validate import validate
 
 CONFIG = "config"
+NO_EXPERIMENT = Mistake("no experiment is chosen; `worldtune show` lists them")
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,8 @@ def compose(
     sources = compose_sources(root, experiment, overrides, user_file, environment)
     origins = origins_of(sources.ordered, sources.tree)
     recipe, mistakes = validate(root.schema, sources.resolved)
+    if experiment is None and mistakes:
+        mistakes.insert(0, NO_EXPERIMENT)
     raise_all([*sources.mistakes, *mistakes], origins)
     assert recipe is not None
     for path, _ in leaves(recipe.model_dump()):
@@ -190,8 +193,11 @@ def _read_words(layers: Layers, overrides: Sequence[str]) -> tuple[list[str], li
             ending = f"write [{text.partition('=')[2]}] for a list"
             layers.mistakes.append(Mistake(f"'{text}' holds several values; {ending}"))
             continue
-        if _is_choice(layers, override):
-            choices.extend(_choice(layers, override))
+        if re.match(r"hydra\b|.*[/@]", override.key_or_group):
+            text = f"'{text}' is about Hydra itself; expected a setting or a group of settings"
+            layers.mistakes.append(Mistake(text))
+        elif _is_choice(layers, override):
+            choices.extend(_choice(layers, override, text))
         else:
             words.append(_word(layers, override, text))
     return choices, words
@@ -199,10 +205,10 @@ def _read_words(layers: Layers, overrides: Sequence[str]) -> tuple[list[str], li
 
 def _reading(text: str) -> str:
     """What is probably wrong with a word that Hydra's grammar does not know."""
-    value = text.partition("=")[2]
-    if "**" in value or re.search(r"[-+*/(]\s*\d", value.lstrip("-+")):
-        return "a value is not computed: write the number itself"
-    return f"put a text with signs in quotes: {text.partition('=')[0]}='\"...\"'"
+    key, _, value = text.partition("=")
+    if re.fullmatch(r"[-+*/().\d\s]+", value):
+        return "write the number out, nothing is computed"
+    return f"put a text with signs in quotes: {key}='\"{value}\"'"
 
 
 def _is_choice(layers: Layers, override: Override) -> bool:
@@ -210,15 +216,19 @@ def _is_choice(layers: Layers, override: Override) -> bool:
     return layers.root.group(name) is not None and not isinstance(override.value(), dict)
 
 
-def _choice(layers: Layers, override: Override) -> list[str]:
-    """A choice of an option; `~group` chooses nothing."""
-    option = None if override.is_delete() else override.value()
+def _choice(layers: Layers, override: Override, text: str) -> list[str]:
+    """A choice of an option. Nothing cannot be chosen: an experiment's values would stay."""
+    option = override.value()
+    if override.is_delete() or option is None:
+        options = layers.options[layers.meant(override.key_or_group)]
+        ending = f"a group has an option: {listed_words(options)}"
+        layers.mistakes.append(Mistake(f"'{text}' takes an option away; {ending}"))
+        return []
     group = choose(layers, override.key_or_group, option, COMMAND_LINE)
     if group is None:
         return []
-    if isinstance(option, list):
-        return [f"{group.name}=[{','.join(map(str, option))}]"]
-    return [f"{group.name}={'null' if option is None else option}"]
+    chosen = f"[{','.join(map(str, option))}]" if isinstance(option, list) else str(option)
+    return [f"{group.name}={chosen}"]
 
 
 def _word(layers: Layers, override: Override, text: str) -> Word:

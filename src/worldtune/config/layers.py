@@ -196,6 +196,9 @@ def choose(layers: Layers, name: str, option: object, who: str) -> Group | None:
         layers.mistakes.append(_unknown_option(group, str(word), options, who))
         return None
     layers.keep(group.name, option)
+    reason = group.inert.get(str(option))
+    if reason:
+        layers.notices.append(f"{group.name}={option} changes nothing: {reason}")
     if group.late:
         layers.keep(group.name + WITHIN, option)
     return group

@@ -12,18 +12,21 @@ from worldtune.config.inert import reason_of
 from worldtune.config.root import Root
 from worldtune.config.schema import children, default_tree
 from worldtune.config.settings import Settings
-from worldtune.config.tree import Path, dotted, found, plain, value_at
+from worldtune.config.tree import Path, dotted, found, merged, plain, value_at
 
+# Documents have one sentence a line.
+# ruff: noqa: E501
 HEAD = """# Settings
 
 Every setting of a recipe, with its default, what it may be, and what it means.
 `worldtune show EXPERIMENT` prints the values of one recipe and who set each.
 
-A key is written with points: `trainer.max_iter=100` on the command line, or nested dicts in a
-settings file.
-Sources are laid over one another in this order: the defaults, the chosen options of groups, the
-experiment, the command line.
+A key is written with points: `trainer.max_iter=100` on the command line, or nested dicts in a settings file.
+Sources are laid over one another in this order: the defaults, the chosen options of groups, the experiment, the command line.
+An option of `lora` that is chosen on the command line is laid over the experiment.
 A key that is not listed here is a mistake, and so is a value of another kind.
+
+The first `trainer.callbacks.iter_speed.hit_thres` steps have a log line each; after them there is one every `trainer.logging_iter` steps, which `iter_speed.every_n` follows.
 
 This page is made by `worldtune show --schema`.
 """
@@ -54,7 +57,7 @@ def schema_page(roots: Iterable[Root]) -> str:
         lines += list(_groups(root))
         lines += ["", "| setting | default | may be | meaning |", "|---|---|---|---|"]
         inert: list[str] = []
-        defaults = default_tree(root.schema)
+        defaults = merged(default_tree(root.schema), root.values)
         for path, field, section in _fields(root.schema, ()):
             reason = reason_of(dotted(path)) if section is None else None
             if reason:
@@ -101,7 +104,7 @@ def _kind(field: FieldInfo) -> str:
             bound = getattr(limit, name, None)
             if bound is not None:
                 words.append(form.format(f"{bound:g}" if isinstance(bound, float) else bound))
-    return ", ".join(words)
+    return ", ".join(words) + (", or nothing" if NoneType in get_args(field.annotation) else "")
 
 
 def _named(annotation: Any) -> str:
@@ -111,7 +114,7 @@ def _named(annotation: Any) -> str:
     if origin is Literal:
         return ", ".join(f"`{choice}`" for choice in inside)
     if origin in (typing.Union, UnionType):
-        return " or ".join("nothing" if each is NoneType else _named(each) for each in inside)
+        return " or ".join(_named(each) for each in inside if each is not NoneType)
     if origin is tuple:
         if inside[-1] is Ellipsis:
             return f"list of {_named(inside[0])}s"

@@ -108,22 +108,29 @@ def _expected(
         return listed_words(choices) + (f"; did you mean '{near}'?" if near else "")
     if kind in ("missing", "too_long") and isinstance(value_at(tree, path), list | tuple):
         return f"a list of {_length(schema, path)}"
-    expected = EXPECTED.get(kind, "{msg}").format(msg=context.get("error", kind), **context)
+    bounds = {name: f"{bound:g}" for name, bound in context.items() if _is_number(bound)}
+    expected = EXPECTED.get(kind, "{error}").format(**{"error": kind, **context, **bounds})
     if isinstance(value, float) and value.is_integer() and expected == "a whole number":
         return f"{expected}, like {int(value)}"
+    if isinstance(value, str) and set(value) & set("*^/(") and "number" in expected:
+        return f"{expected}; write it out, nothing is computed"
     return expected
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)
+
+
 def _unknown(schema: type[Settings], path: tuple[str, ...]) -> Mistake:
-    """A key that is in no section: the nearest of its section, else of the whole tree."""
+    """A key that is in no section: a deeper place of its name, else the nearest word."""
     key = dotted(path)
     above, last = path[:-1], path[-1]
     section = section_at(schema, above)
     siblings = list(section.model_fields) if section else []
-    near = nearest(last, siblings)
-    if not near:
-        elsewhere = {leaf.path[-1]: dotted(leaf.path) for leaf in schema_leaves(schema)}
-        near = elsewhere.get(last)
+    namesakes = [leaf.path for leaf in schema_leaves(schema) if leaf.path[-1] == last]
+    below = [dotted(place) for place in namesakes if above and place[: len(above)] == above]
+    elsewhere = [dotted(place) for place in namesakes]
+    near = next(iter(below), None) or nearest(last, siblings) or next(iter(elsewhere), None)
     ending = f"; did you mean '{near}'?" if near else f"; {_listing(above, siblings)}"
     return Mistake(f"{key} is not a setting{ending}", (key,))
 

@@ -108,7 +108,11 @@ def _check_text(pipe: PipelineSettings) -> Iterator[Mistake]:
         return
     width = encoder.t5.embed_dim if encoder.cls == "t5" else encoder.builtin.embed_dim
     if width != pipe.net.crossattn_emb_channels:
-        keys = (f"{NET}.crossattn_emb_channels", f"{PIPE}.text_encoder.{encoder.cls}.embed_dim")
+        keys = (
+            f"{NET}.crossattn_emb_channels",
+            f"{PIPE}.text_encoder.cls",
+            f"{PIPE}.text_encoder.{encoder.cls}.embed_dim",
+        )
         text = (
             f"{keys[0]} is {pipe.net.crossattn_emb_channels}; "
             f"expected the {width} of text_encoder.{encoder.cls}.embed_dim"

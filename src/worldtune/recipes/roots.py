@@ -37,7 +37,7 @@ def choose(config: str | None, experiment: str | None) -> Chosen:
     for root in ROOTS.values():
         if config == root.name or path in root.config_paths:
             return Chosen(root, experiment)
-    if not (path.endswith(".py") or Path(config).exists()):
+    if not Path(config).exists():
         raise RecipeError(_unknown_config(config))
     user_file = read_user_file(Path(config))
     theirs = list(user_file.experiments)
@@ -66,5 +66,7 @@ def root_of(experiment: str | None) -> Root:
 def _unknown_config(config: str) -> str:
     known = [*ROOTS, *(path for root in ROOTS.values() for path in root.config_paths)]
     near = nearest(config, known)
-    ending = f"; did you mean '{near}'?" if near else f"; expected {', '.join(known)} or a .py file"
-    return f"--config={config} is not known{ending}"
+    ending = (
+        f"; did you mean '{near}'?" if near else f"; expected {', '.join(known)} or a file of yours"
+    )
+    return f"--config={config} is neither a root nor a file{ending}"
