@@ -83,6 +83,7 @@ def test_a_value_may_hold_anything_after_the_first_equals_sign():
         (["=5"], "'=5' is no key=value"),
         (["++a"], "'++a' is no key=value"),
         ([""], "an empty word was given"),
+        (["\n"], "an empty word was given"),
         (["\u2013experiment=x"], "begins with a typeset dash; write --experiment=x"),
         (["\u2014dryrun"], "begins with a typeset dash; write --dryrun"),
     ],

@@ -143,7 +143,7 @@ class _Reader:
 
 
 def _not_an_override(word: str) -> str:
-    if not word:
+    if not word.strip():
         return "an empty word was given (a shell variable that is not set?); leave it out"
     if word.startswith(_TYPESET_DASHES):
         plain = "--" + word.lstrip("".join(_TYPESET_DASHES))
