@@ -133,7 +133,7 @@ def window_frames(
             yield first
             yield from frames
             return
-    raise DataError(f"{path}: frame {start} cannot be decoded; re-encode or remove the file")
+    raise _undecodable(path, f"frame {start} cannot be decoded")
 
 
 def _decode_from(
@@ -151,26 +151,30 @@ def _decode_from(
                 if time is None or time < wanted[given]:
                     continue
                 if time != wanted[given]:
-                    if not given:
-                        return
                     break
                 if frame.is_corrupt:
-                    raise DataError(f"{path}: frame {start + given} is damaged")
-                yield _upright_rgb(frame, to_rgb, path)
+                    raise _undecodable(path, f"frame {start + given} is damaged")
+                yield _upright_rgb(frame, to_rgb, path, threads)
                 given += 1
                 if given == len(wanted):
                     return
         except FFmpegError as error:
-            raise DataError(
-                f"{path}: frame {start + given} cannot be decoded ({reason(error)})"
-            ) from error
+            # Decoders run ahead: with several threads the fault may lie a few frames on.
+            what = f"frame {start + given} or one soon after cannot be decoded ({reason(error)})"
+            raise _undecodable(path, what) from error
     if given:
-        raise DataError(f"{path}: frame {start + given} cannot be decoded; it may be damaged")
+        raise _undecodable(path, f"frame {start + given} cannot be decoded")
 
 
-def _upright_rgb(frame: VideoFrame, to_rgb: VideoReformatter, path: Path) -> UInt8[Tensor, "_ _ 3"]:
+def _undecodable(path: Path, what: str) -> DataError:
+    return DataError(f"{path}: {what}; re-encode or remove the file")
+
+
+def _upright_rgb(
+    frame: VideoFrame, to_rgb: VideoReformatter, path: Path, threads: int
+) -> UInt8[Tensor, "_ _ 3"]:
     """Return the frame as it is meant to be seen: colours as tagged, rotation applied."""
-    image = to_rgb.reformat(frame, format="rgb24").to_ndarray()
+    image = to_rgb.reformat(frame, format="rgb24", threads=threads).to_ndarray()
     turns = quarter_turns(frame.rotation, path)
     return torch.from_numpy(np.rot90(image, turns).copy() if turns else image)
 

@@ -56,7 +56,18 @@ def _file_size(path: Path) -> int:
         raise DataError(f"{path}: cannot be read ({reason(error)})") from error
     if not size:
         raise DataError(f"{path}: is empty (0 bytes)")
+    _check_beginning(path)
     return size
+
+
+def _check_beginning(path: Path) -> None:
+    """Tell files apart that often lie where a video should."""
+    with path.open("rb") as file:
+        beginning = file.read(64)
+    if beginning.startswith(b"version https://git-lfs"):
+        raise DataError(f"{path}: is a Git LFS pointer, no video; fetch it by 'git lfs pull'")
+    if beginning.lstrip()[:1] == b"<":
+        raise DataError(f"{path}: is a web page, no video; download it anew")
 
 
 def _check_boxes(path: Path, size: int) -> None:
