@@ -51,21 +51,29 @@ class Disk:
 
 
 class DiskWriter:
-    """A file being written, in the way that torch.save and others write: `write(bytes)`."""
+    """A file being written, with as much of a Python file as zipfile asks for."""
 
     def __init__(self, disk: Disk, handle: int) -> None:
         """Write to an open file."""
-        self.disk, self.handle, self.written = disk, handle, 0
+        self._disk, self._handle, self._position = disk, handle, 0
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """Write all of the data."""
         rest = memoryview(data).cast("B")
         size = len(rest)
         while rest:
-            done = self.disk.write(self.handle, rest[:PIECE_BYTES])
-            rest = rest[done:]
-        self.written += size
+            rest = rest[self._disk.write(self._handle, rest[:PIECE_BYTES]) :]
+        self._position += size
         return size
+
+    def tell(self) -> int:
+        """Bytes from the begin of the file."""
+        return self._position
+
+    def seek(self, position: int) -> int:
+        """Go back to write something again, or forward to the end."""
+        self._position = os.lseek(self._handle, position, os.SEEK_SET)
+        return self._position
 
     def flush(self) -> None:
         """Nothing is held back."""

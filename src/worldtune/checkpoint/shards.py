@@ -6,7 +6,7 @@ state of a 2B network would need 35 GB for it. This one streams, and sums up whi
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -66,15 +66,19 @@ def write_tensors(
     header = header_of(tensors, notes)
     writer.write(header)
     sums = {name: _write_tensor(writer, tensors[name]) for name in in_file_order(tensors)}
-    return Written(writer.written, zlib.crc32(header), sums)
+    return Written(writer.tell(), zlib.crc32(header), sums)
 
 
 def _write_tensor(writer: DiskWriter, tensor: Tensor) -> int:
-    flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
     total = 0
-    data = flat.numpy().data
-    for start in range(0, len(data), PIECE_BYTES):
-        piece = data[start : start + PIECE_BYTES]
+    for piece in pieces_of(tensor):
         total = zlib.crc32(piece, total)
         writer.write(piece)
     return total
+
+
+def pieces_of(tensor: Tensor) -> Iterator[memoryview]:
+    """Give the bytes of a tensor, row by row, in pieces of a size that disks like."""
+    data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+    for start in range(0, len(data), PIECE_BYTES):
+        yield data[start : start + PIECE_BYTES]
