@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from worldtune.cli.train import launch
 from worldtune.config.lent import DESCRIBED, LENT
 from worldtune.config.user_file import read_user_file
 from worldtune.errors import RecipeError
@@ -16,15 +17,16 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
 
 
-def test_the_file_of_the_page_holds_the_experiment_of_its_commands(tmp_path):
-    path = tmp_path / "my_run.py"
-    path.write_text(blocks("python")[0])
-    file = read_user_file(path)
+def test_the_commands_of_the_page_dry_run_with_its_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("IMAGINAIRE_OUTPUT_ROOT", raising=False)
+    Path("my_run.py").write_text(blocks("python")[0])
+    look, train = (re.findall(r"--\S+=\S+", block) for block in blocks("bash"))
 
-    for command in blocks("bash"):
-        (name,) = re.findall(r"--experiment=(\w+)", command)
-        assert name in file.experiments
-    assert file.experiments["town_2b"]["dataloader_train"]["dataset"]["num_frames"] == 93
+    assert look == train[1:]
+    assert launch([*look, "--dryrun"]) == 0
+    assert Path("checkpoints/posttraining/video2world/town_2b/config.yaml").is_file()
+    assert "Notice: my_run.py" not in capsys.readouterr().out
 
 
 def test_the_page_lists_every_lent_module_and_name():
