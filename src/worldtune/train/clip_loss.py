@@ -35,6 +35,10 @@ class LossSettings:
     text_dropout: float  # share of clips
     frames_dropout: float
 
+    def levels_of(self, latents: Float[Tensor, "b c t h w"]) -> NoiseLevels:
+        """Noise levels of clips, or of single images."""
+        return self.levels.for_images() if latents.shape[2] == 1 else self.levels
+
 
 @dataclass(frozen=True)
 class Draws:
@@ -86,14 +90,12 @@ class ClipLoss:
     def draw(self, latents: Float[Tensor, "b c t h w"], batch: Batch) -> Draws:
         """Draw noise, level, given frames and dropped conditions of each clip."""
         ours, places, device = self.settings, batch.index, latents.device
-        image = latents.shape[2] == 1
-        levels = ours.levels.for_images() if image else ours.levels
         count = draw_given_count(ours.seed, places, ours.min_given, ours.max_given)
         hidden = draw_dropped(ours.seed, "frames_dropout", places, ours.frames_dropout)
         dropped = draw_dropped(ours.seed, "text_dropout", places, ours.text_dropout)
         return Draws(
             noise=randomness.normal(ours.seed, "noise", places, latents.shape[1:]).to(device),
-            sigma=levels.draw(ours.seed, places).to(device),
+            sigma=ours.levels_of(latents).draw(ours.seed, places).to(device),
             given=GivenFrames(
                 mask=first_frames_mask(count, latents.shape[2]).to(device),
                 clean=latents,
@@ -102,11 +104,10 @@ class ClipLoss:
             text=drop_text(batch.text, dropped.to(device)),
         )
 
-    def _fixed_draws(
-        self, latents: Float[Tensor, "b c t h w"], batch: Batch, band: Band
-    ) -> Draws:
+    def _fixed_draws(self, latents: Float[Tensor, "b c t h w"], batch: Batch, band: Band) -> Draws:
         ours, device = self.settings, latents.device
-        fixed = fixed_noise(band, ours.levels, ours.seed, batch.index, latents.shape[1:])
+        levels = ours.levels_of(latents)
+        fixed = fixed_noise(band, levels, ours.seed, batch.index, latents.shape[1:])
         count = torch.full((len(latents),), ours.min_given)
         mask = first_frames_mask(count, latents.shape[2]).to(device)
         return Draws(
@@ -165,7 +166,5 @@ class ClipLoss:
         return network
 
 
-def _zero(
-    latents_BCTHW: Tensor, time_BT: Tensor, /, *, condition_mask: Tensor | None
-) -> Tensor:
+def _zero(latents_BCTHW: Tensor, time_BT: Tensor, /, *, condition_mask: Tensor | None) -> Tensor:
     return torch.zeros_like(latents_BCTHW)

@@ -41,7 +41,7 @@ class LossCurve:
         axes.plot(iterations, losses, color="#b8c4d6", linewidth=0.8, label="each step")
         axes.plot(iterations, _running_mean(losses), color="#1f4e8c", label="running mean")
         for key, colour in (("network", "#c1440e"), ("average", "#2b8a3e")):
-            points = [(r["iteration"], r[key]) for r in lines if r["kind"] == "validation"]
+            points = [(r["iteration"], r[key]) for r in lines if key in r]
             if points:
                 axes.plot(*zip(*points, strict=True), "o-", color=colour, label=f"held out, {key}")
         axes.set_xlabel("iteration")

@@ -26,6 +26,8 @@ class Progress:
     """Where a run is; part of its state."""
 
     iteration: int = 0  # steps done, skipped ones included
+    schedule_step: int = 0  # the same, unless the schedule was started anew
+    next_index: int = 0  # first place of the global order that was not trained on
     skipped: int = 0
     skipped_in_a_row: int = 0
 
@@ -91,7 +93,8 @@ def train(training: Training, watchers: Sequence[Watcher], stop: StopRequest) ->
 def _step(training: Training) -> StepReport:
     """Take one optimiser step, or skip it where loss or gradient is not finite."""
     started = perf_counter()
-    progress, optimizer, rule = training.progress, training.optimizer, training.clip_loss.settings.rule
+    progress, optimizer = training.progress, training.optimizer
+    rule = training.clip_loss.settings.rule
     loss = printed = wait_s = 0.0
     clips = 0
     for _ in range(training.grad_accum_iter):
@@ -106,13 +109,15 @@ def _step(training: Training) -> StepReport:
 
     clipped = clip_gradients(optimizer.masters.values(), training.clip_norm or math.inf)
     skipped = not (clipped.finite and math.isfinite(loss))
-    learning_rate = training.base_learning_rate * training.schedule(progress.iteration)
+    learning_rate = training.base_learning_rate * training.schedule(progress.schedule_step)
     if not skipped:
         optimizer.step(learning_rate)
         if training.average is not None:
             training.average.update(progress.iteration)
     optimizer.forget_gradients()
     progress.iteration += 1
+    progress.schedule_step += 1
+    progress.next_index += clips
     progress.skipped += skipped
     progress.skipped_in_a_row = progress.skipped_in_a_row + 1 if skipped else 0
 

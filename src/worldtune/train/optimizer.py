@@ -119,7 +119,7 @@ def _master(parameter: nn.Parameter) -> nn.Parameter:
     return nn.Parameter(parameter.detach().float())
 
 
-def _move_gradient_to(master: nn.Parameter):  # noqa: ANN202 - a hook for torch
+def _move_gradient_to(master: nn.Parameter):
     def move(parameter: Tensor) -> None:
         if parameter.grad is None:
             return

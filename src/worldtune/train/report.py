@@ -43,6 +43,7 @@ class Every:
     steps: int
 
     def __call__(self, iteration: int) -> bool:
+        """Say whether it is due after this many steps."""
         return self.steps > 0 and iteration % self.steps == 0
 
 

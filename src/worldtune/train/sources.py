@@ -12,6 +12,7 @@ from worldtune.data.clip_list import ClipList
 from worldtune.data.clips import Needs, check_enough, list_clips
 from worldtune.data.dataset import ClipSource, VideoClips
 from worldtune.data.loader import Loader
+from worldtune.data.mock import MockClips
 from worldtune.data.order import ClipOrder
 from worldtune.data.sampler import EndlessBatches, OnePass, Shares
 from worldtune.data.text import EncodedCaptions, StoredEmbeddings, TextSource
@@ -66,12 +67,14 @@ def find_clips(
     all ranks take at once.
     """
     dataset = settings.dataset
+    num_frames = _frames_read(recipe, settings, tokenizer)
+    shares = Shares(settings.batch_size, data_rank, data_ranks)
+    if dataset.kind != "clips":
+        return _mock_clips(recipe, settings, num_frames, shares)
     if dataset.dataset_dir is None:
         raise RecipeError(
-            "dataloader_train.dataset.dataset_dir is not set; expected the folder that holds "
-            "videos/ and metas/"
+            "dataset.dataset_dir is not set; expected the folder that holds videos/ and metas/"
         )
-    num_frames = _frames_read(recipe, settings, tokenizer)
     text, needs = _text(recipe, num_frames)
     clips = list_clips(
         dataset.dataset_dir,
@@ -90,8 +93,33 @@ def find_clips(
         order=clips.order(settings.sampler.seed, shuffle=settings.sampler.shuffle),
         clips=clips,
         settings=settings,
-        shares=Shares(settings.batch_size, data_rank, data_ranks),
+        shares=shares,
     )
+
+
+def _mock_clips(
+    recipe: Predict2Recipe, settings: DataLoaderSettings, num_frames: int, shares: Shares
+) -> ClipData:
+    text = _text_shape(recipe)
+    source = MockClips(num_frames, settings.dataset.video_size, text, recipe.trainer.seed)
+    order = source.order(settings.sampler.seed, shuffle=settings.sampler.shuffle)
+    return ClipData(source, order, None, settings, shares)
+
+
+def find_held_out(recipe: Predict2Recipe, tokenizer: VideoTokenizer) -> ClipData | None:
+    """List the clips of dataloader_val where validation or samples want them.
+
+    Raises RecipeError where they are wanted and no loader is given.
+    """
+    if not (recipe.trainer.run_validation or recipe.trainer.sample_iter):
+        return None
+    if recipe.dataloader_val is None:
+        wanted = "run_validation" if recipe.trainer.run_validation else "sample_iter"
+        raise RecipeError(
+            f"trainer.{wanted} needs held-out clips, and there is no dataloader_val; set "
+            "dataloader_val.dataset.dataset_dir=FOLDER, or switch it off"
+        )
+    return find_clips(recipe, recipe.dataloader_val, tokenizer)
 
 
 def _frames_read(
@@ -112,6 +140,15 @@ def _text(recipe: Predict2Recipe, num_frames: int) -> tuple[TextSource, Needs]:
     width, tokens = settings.t5.embed_dim, settings.t5.num_tokens
     needs = Needs(num_frames, "embedding", text_width=width, text_tokens=tokens)
     return StoredEmbeddings(width, tokens), needs
+
+
+def _text_shape(recipe: Predict2Recipe) -> tuple[int, int]:
+    """Tokens of a caption and their width."""
+    settings = pipeline(recipe).text_encoder
+    if settings.cls == "builtin":
+        encoder = build_text_encoder(recipe)
+        return encoder.max_tokens, encoder.width
+    return settings.t5.num_tokens, settings.t5.embed_dim
 
 
 def timed(loader: Loader, device: torch.device) -> Iterator[TimedBatch]:

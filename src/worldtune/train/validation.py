@@ -1,7 +1,6 @@
 """The loss on held-out clips, on the same noise every time."""
 
 from collections.abc import Iterable
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -83,15 +82,17 @@ class Validation:
 
     def measure(self, iteration: int) -> None:
         """Write `network`, `average` and their bands to the metrics, and one line to the log."""
-        values: dict[str, float] = {}
-        for name in ("network", "average"):
-            if name == "average" and (self._average is None or iteration == 0):
-                continue
-            swapped = self._average.in_place_of_the_weights if name == "average" else nullcontext
-            with swapped():
+        values = _named("network", band_losses(self._clip_loss, self._held_out))
+        told = f"network {values['network']:.4f}"
+        if self._average is not None and iteration > 0:
+            with self._average.in_place_of_the_weights():
                 losses = band_losses(self._clip_loss, self._held_out)
-            values[name] = losses.pop("mean")
-            values |= {f"{name}_{band}": loss for band, loss in losses.items()}
+            values |= _named("average", losses)
+            told += f", average {values['average']:.4f}"
         self._metrics.write("validation", iteration, values)
-        told = ", ".join(f"{name} {values[name]:.4f}" for name in ("network", "average") if name in values)
         log.info(f"Validation at iteration {iteration}, held-out loss: {told}")
+
+
+def _named(what: str, losses: dict[str, float]) -> dict[str, float]:
+    """Losses under the names of the metrics: `average`, `average_lowest`, ..."""
+    return {what if key == "mean" else f"{what}_{key}": loss for key, loss in losses.items()}

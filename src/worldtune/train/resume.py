@@ -1,0 +1,116 @@
+"""How a run begins: anew, from its own state, or from another's."""
+
+import torch
+from pydantic import JsonValue
+
+from worldtune.checkpoint import sections as named
+from worldtune.config.predict2 import Predict2Recipe
+from worldtune.errors import CheckpointError, RecipeError
+from worldtune.inference.pieces import build_text_encoder, pipeline
+from worldtune.models.tokenizer import VideoTokenizer
+from worldtune.train.logs import log
+from worldtune.train.loop import Progress
+from worldtune.train.setup import Learner
+from worldtune.train.sources import ClipData
+from worldtune.train.start import SavedTraining, Start
+from worldtune.train.state import PARTS, check_same_clips, check_same_piece, restore
+
+
+def begin(start: Start, learner: Learner, data: ClipData, recipe: Predict2Recipe) -> Progress:
+    """Put saved training into the learner and give where the run goes on.
+
+    Raises CheckpointError or DataError where what was saved does not belong to this run.
+    """
+    leave_out = _left_out(recipe)
+    if start.resumed is not None:
+        if "clips" not in leave_out and data.clips is not None:
+            check_same_clips(start.resumed.info[named.CLIPS], data.clips)
+        progress = restore(learner, start.resumed.sections, start.resumed.info, leave_out=leave_out)
+        log.info(f"Resuming from iteration {progress.iteration}: {start.origin}")
+        return progress
+    if start.borrowed is not None:
+        return _borrow(start, start.borrowed, learner, recipe)
+    if not start.fresh:
+        log.info(f"Training from scratch, on the weights of {start.origin}")
+    return Progress()
+
+
+def _borrow(
+    start: Start, saved: SavedTraining, learner: Learner, recipe: Predict2Recipe
+) -> Progress:
+    """Take weights, and what else is asked for, from another run's state."""
+    settings = recipe.checkpoint
+    if settings.load_training_state and not settings.only_load_scheduler_state:
+        progress = restore(learner, saved.sections, saved.info, leave_out=_left_out(recipe))
+        log.info(f"Taking over iteration {progress.iteration} of {start.origin}")
+        return progress
+    _take_weights(learner, saved, average=settings.load_ema_to_reg)
+    progress = Progress()
+    if settings.only_load_scheduler_state:
+        progress.schedule_step = int(saved.info[named.PROGRESS]["schedule_step"])
+    log.info(f"Starting on the weights of {start.origin}")
+    return progress
+
+
+@torch.no_grad()
+def _take_weights(learner: Learner, saved: SavedTraining, *, average: bool) -> None:
+    section = named.AVERAGE if average else named.MASTERS
+    if section not in saved.sections:
+        raise CheckpointError(
+            "checkpoint.load_ema_to_reg asks for the average, and the state holds none; "
+            "leave it False to take the weights"
+        )
+    weights = saved.sections[section]
+    learner.optimizer.restore(weights, {}, 0)
+    if learner.average is not None:
+        learner.average.restore(weights)
+
+
+def _left_out(recipe: Predict2Recipe) -> tuple[str, ...]:
+    keys = recipe.checkpoint.keys_not_to_resume
+    unknown = [key for key in keys if key not in PARTS]
+    if unknown:
+        raise RecipeError(
+            f"checkpoint.keys_not_to_resume names {', '.join(unknown)}; the parts of a state are "
+            f"{', '.join(PARTS)}"
+        )
+    return keys
+
+
+def lasting_facts(
+    recipe: Predict2Recipe, data: ClipData, tokenizer: VideoTokenizer, origin: str
+) -> dict[str, JsonValue]:
+    """What every state of a run says of it: clips, tokenizer, text encoder, recipe, origin."""
+    return {
+        named.CLIPS: data.clips.to_json() if data.clips is not None else None,
+        named.TOKENIZER: {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint()},
+        named.TEXT_ENCODER: text_facts(recipe),
+        named.RECIPE: recipe.model_dump(mode="json"),
+        named.START: origin,
+    }
+
+
+def text_facts(recipe: Predict2Recipe) -> dict[str, JsonValue]:
+    """Name and fingerprint of the text encoder; embeddings on disk say which made them."""
+    settings = pipeline(recipe).text_encoder
+    if settings.cls != "builtin":
+        return {"name": settings.cls, "fingerprint": "stored embeddings"}
+    encoder = build_text_encoder(recipe)
+    return {"name": encoder.name, "fingerprint": encoder.fingerprint()}
+
+
+def check_same_pieces(start: Start, recipe: Predict2Recipe, tokenizer: VideoTokenizer) -> None:
+    """Refuse to go on with another tokenizer or text encoder than a state was trained with."""
+    for saved in (start.resumed, start.borrowed):
+        if saved is None:
+            continue
+        check_same_piece(
+            "tokenizer", saved.info[named.TOKENIZER], tokenizer.name, tokenizer.fingerprint()
+        )
+        text = text_facts(recipe)
+        check_same_piece(
+            "text encoder",
+            saved.info[named.TEXT_ENCODER],
+            str(text["name"]),
+            str(text["fingerprint"]),
+        )

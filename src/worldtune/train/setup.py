@@ -1,0 +1,134 @@
+"""From a recipe to everything that the loop moves."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from worldtune.config.predict2 import Predict2Recipe
+from worldtune.config.settings import SchedulerSettings
+from worldtune.inference.pieces import objective, pipeline
+from worldtune.models.tokenizer import VideoTokenizer, count_latents
+from worldtune.models.transformer import Transformer
+from worldtune.objectives.loss import LossRule
+from worldtune.objectives.noise_levels import NoiseLevels, video_factor
+from worldtune.objectives.schedule import LambdaLinear, constant
+from worldtune.train.average import WeightAverage
+from worldtune.train.clip_loss import ClipLoss, LossSettings
+from worldtune.train.optimizer import MasterAdamW
+
+
+def choose_device() -> torch.device:
+    """The GPU of this process where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def loss_settings(recipe: Predict2Recipe) -> LossSettings:
+    """What the recipe says of the loss."""
+    config, pipe = recipe.model.config, pipeline(recipe)
+    return LossSettings(
+        objective=objective(recipe),
+        levels=NoiseLevels(
+            factor=video_factor(pipe.state_t) if config.adjust_video_noise else 1.0,
+            high_ratio=config.high_sigma_ratio,
+        ),
+        rule=LossRule(config.loss_reduce, config.loss_scale),
+        seed=recipe.trainer.seed,
+        min_given=pipe.min_num_conditional_frames,
+        max_given=pipe.max_num_conditional_frames,
+        text_dropout=pipe.conditioner.text.dropout_rate,
+        frames_dropout=pipe.conditioner.use_video_condition.dropout_rate,
+    )
+
+
+def learning_rate_schedule(settings: SchedulerSettings) -> Callable[[int], float]:
+    """The factor on the learning rate, from the number of steps taken."""
+    if settings.kind == "constant":
+        return constant
+    return LambdaLinear(
+        warm_up_steps=settings.warm_up_steps,
+        cycle_lengths=settings.cycle_lengths,
+        f_start=settings.f_start,
+        f_max=settings.f_max,
+        f_min=settings.f_min,
+    )
+
+
+@dataclass(frozen=True)
+class Learner:
+    """The network, and what moves and averages the part of it that trains."""
+
+    network: Transformer
+    clip_loss: ClipLoss
+    optimizer: MasterAdamW
+    average: WeightAverage | None
+
+    def bytes_held(self) -> dict[str, int]:
+        """Memory of everything but activations, by what it is for."""
+        weights = sum(p.nbytes for p in self.network.parameters())
+        masters = self.optimizer.masters
+        own = [m for name, m in masters.items() if m is not self.optimizer.parameters[name]]
+        trained = sum(m.numel() for m in masters.values())
+        held = {
+            "weights": weights,
+            "float32 masters": sum(m.nbytes for m in own),
+            "gradients": 4 * trained,
+            "AdamW moments": 8 * trained,
+        }
+        if self.average is not None:
+            held["average"] = sum(v.nbytes for v in self.average.values.values())
+        return held
+
+
+def build_learner(
+    recipe: Predict2Recipe, network: Transformer, tokenizer: VideoTokenizer
+) -> Learner:
+    """Optimiser and average over whatever of the network trains."""
+    pipe, settings = pipeline(recipe), recipe.optimizer
+    trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    average = None
+    if pipe.ema.enabled:
+        average = WeightAverage(
+            trained, rate=pipe.ema.rate, iteration_shift=pipe.ema.iteration_shift
+        )
+    return Learner(
+        network=network,
+        clip_loss=ClipLoss(network, tokenizer, loss_settings(recipe)),
+        optimizer=MasterAdamW(
+            trained,
+            betas=settings.betas,
+            eps=settings.eps,
+            weight_decay=settings.weight_decay,
+        ),
+        average=average,
+    )
+
+
+def clip_norm(recipe: Predict2Recipe) -> float:
+    """Largest gradient norm; infinite where clipping is off."""
+    callback = recipe.trainer.callbacks.grad_clip
+    return callback.clip_norm if callback is not None else math.inf
+
+
+def memory_remedies(recipe: Predict2Recipe) -> tuple[str, ...]:
+    """Settings that lower the memory of this recipe, the most useful first."""
+    dataset, loader = recipe.dataloader_train.dataset, recipe.dataloader_train
+    height, width = dataset.video_size
+    remedies = []
+    if loader.batch_size > 1:
+        smaller = loader.batch_size // 2
+        remedies.append(
+            f"dataloader_train.batch_size={smaller} with trainer.grad_accum_iter="
+            f"{recipe.trainer.grad_accum_iter * 2}"
+        )
+    if recipe.model.config.train_architecture == "base":
+        remedies.append("model.config.train_architecture=lora")
+    if pipeline(recipe).net.sac_config.mode == "none":
+        remedies.append("model.config.pipe_config.net.sac_config.mode=block_wise")
+    remedies.append(
+        f"dataloader_train.dataset.video_size=[{height // 2 // 16 * 16},{width // 2 // 16 * 16}]"
+    )
+    shorter = max(1, count_latents(dataset.num_frames) // 2)
+    remedies.append(f"dataloader_train.dataset.num_frames={4 * (shorter - 1) + 1}")
+    return tuple(remedies)

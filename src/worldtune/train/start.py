@@ -1,0 +1,123 @@
+"""Where a run's weights come from before its first step."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from worldtune.checkpoint.load import load_weights
+from worldtune.checkpoint.names import PREDICT2
+from worldtune.checkpoint.published import weights_not_found
+from worldtune.checkpoint.state import read_state
+from worldtune.checkpoint.state_folder import StateRef, find_latest
+from worldtune.config.predict2 import Predict2Recipe
+from worldtune.errors import CheckpointError, RecipeError
+from worldtune.inference.pieces import network_config, network_dtype
+from worldtune.models.build import build
+from worldtune.models.transformer import Transformer
+from worldtune.train.logs import log
+
+STATES = Path("checkpoints") / "state"
+
+
+@dataclass(frozen=True)
+class SavedTraining:
+    """A training state that was read."""
+
+    sections: Mapping[str, Mapping[str, Tensor]]
+    info: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Start:
+    """A network with its first weights."""
+
+    network: Transformer
+    origin: str  # for messages and for the state
+    resumed: SavedTraining | None = None  # this run's own
+    borrowed: SavedTraining | None = None  # from load_path
+    fresh: bool = False
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where to start from, found out before anything large is read."""
+
+    kind: str  # "state", "load_path", "dit_path" or "fresh"
+    path: Path | None = None
+    state: StateRef | None = None
+
+
+def find_origin(recipe: Predict2Recipe, folder: Path) -> Origin:
+    """Choose the run's own state, else load_path, else dit_path, else random weights.
+
+    Raises CheckpointError where the chosen file is not there, with the command that fetches it,
+    and RecipeError where nothing is chosen.
+    """
+    latest = find_latest(folder / STATES)
+    for warning in latest.warnings:
+        log.warning(warning)
+    if latest.state is not None:
+        return Origin("state", latest.state.path, latest.state)
+    if latest.warnings:
+        raise CheckpointError(
+            f"no state in {folder / STATES} is whole, so this run cannot go on. Remove the folder "
+            "to start it anew, or give the run another job.name"
+        )
+    config = recipe.model.config
+    if recipe.checkpoint.load_path:
+        return _at_load_path(Path(recipe.checkpoint.load_path))
+    if config.fresh_weights:
+        return Origin("fresh")
+    if not config.model_manager_config.dit_path:
+        raise RecipeError(
+            "the run has no weights to start from: set "
+            "model.config.model_manager_config.dit_path=FILE, or "
+            "model.config.fresh_weights=True to start from random ones"
+        )
+    path = Path(config.model_manager_config.dit_path)
+    if not path.exists():
+        raise weights_not_found(path)
+    return Origin("dit_path", path)
+
+
+def _at_load_path(path: Path) -> Origin:
+    if not path.exists():
+        raise CheckpointError(f"checkpoint.load_path is {path}, which does not exist")
+    for states in (path, path / STATES):
+        if (states / "manifest.json").exists():
+            return Origin("load_path", path, StateRef(states, -1))
+        latest = find_latest(states) if states.is_dir() else None
+        if latest is not None and latest.state is not None:
+            return Origin("load_path", path, latest.state)
+    if path.is_dir():
+        raise CheckpointError(
+            f"checkpoint.load_path is {path}, a folder that holds no training state; expected a "
+            "run's folder, a state's folder, or a file of weights"
+        )
+    return Origin("load_path", path)
+
+
+def start_network(recipe: Predict2Recipe, origin: Origin, device: torch.device) -> Start:
+    """Build the network and fill it. Random weights are a function of the seed."""
+    config, dtype = network_config(recipe), network_dtype(recipe)
+    if origin.kind == "fresh":
+        network = build(config, device=device, dtype=dtype, seed=recipe.trainer.seed)
+        log.info("Starting from random weights (model.config.fresh_weights)")
+        return Start(network, "random weights", fresh=True)
+    network = build(config, device=device, dtype=dtype, seed=None)
+    told = str(origin.path)
+    if origin.state is not None:
+        sections, info = read_state(origin.state)
+        saved = SavedTraining(sections, info)
+        if origin.kind == "state":
+            return Start(network, told, resumed=saved)
+        return Start(network, told, borrowed=saved)
+    assert origin.path is not None
+    which = "average" if recipe.checkpoint.load_ema_to_reg else "network"
+    report = load_weights(network, origin.path, PREDICT2, dtype=dtype, device=device, which=which)
+    log.info(f"Weights: {report}")
+    return Start(network, told)

@@ -1,0 +1,125 @@
+"""A run's training state: gathered from what trains, and put back into it."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from pydantic import JsonValue
+from torch import Tensor
+
+from worldtune.checkpoint import sections as named
+from worldtune.checkpoint.state import Sections
+from worldtune.data.clip_list import ClipList
+from worldtune.errors import CheckpointError, DataError
+from worldtune.train.loop import Progress
+from worldtune.train.setup import Learner
+
+log = logging.getLogger("worldtune")
+
+# Parts that checkpoint.keys_not_to_resume can leave out, in the published words, and one more.
+PARTS = ("optim", "scheduler", "trainer", "clips")
+
+
+def gather_sections(learner: Learner) -> Sections:
+    """Every tensor of a state; the tensors are those in use, not copies."""
+    moments = learner.optimizer.moments()
+    sections: dict[str, dict[str, Tensor]] = {
+        named.MASTERS: {name: m.detach() for name, m in learner.optimizer.masters.items()},
+        named.FIRST_MOMENTS: moments[named.FIRST_MOMENTS],
+        named.SECOND_MOMENTS: moments[named.SECOND_MOMENTS],
+        named.RANDOM: _random_states(),
+    }
+    if learner.average is not None:
+        sections[named.AVERAGE] = learner.average.values
+    return {name: tensors for name, tensors in sections.items() if tensors}
+
+
+def gather_info(
+    learner: Learner, progress: Progress, facts: Mapping[str, JsonValue]
+) -> dict[str, JsonValue]:
+    """Everything of a state that is no tensor; facts are those that never change in a run."""
+    return {
+        named.PROGRESS: asdict(progress),
+        named.OPTIMIZER_STEPS: learner.optimizer.steps_taken(),
+        **facts,
+    }
+
+
+def restore(
+    learner: Learner,
+    sections: Mapping[str, Mapping[str, Tensor]],
+    info: Mapping[str, Any],
+    *,
+    leave_out: Iterable[str] = (),
+) -> Progress:
+    """Put a state back and return where its run was.
+
+    leave_out names parts of it that start anew: the optimiser's moments, the schedule's
+    position, the count of steps. Raises CheckpointError where names or shapes differ.
+    """
+    left_out = set(leave_out)
+    fresh_optimizer = "optim" in left_out
+    learner.optimizer.restore(
+        sections.get(named.MASTERS, {}),
+        {kind: sections.get(kind, {}) for kind in (named.FIRST_MOMENTS, named.SECOND_MOMENTS)},
+        0 if fresh_optimizer else int(info[named.OPTIMIZER_STEPS]),
+    )
+    if learner.average is not None:
+        _restore_average(learner, sections)
+    if "trainer" in left_out:
+        return Progress()
+    progress = Progress(**info[named.PROGRESS])
+    if "scheduler" in left_out:
+        progress.schedule_step = 0
+    if "clips" in left_out:
+        progress.next_index = 0
+    _restore_random_states(sections.get(named.RANDOM, {}))
+    return progress
+
+
+def check_same_clips(saved: Mapping[str, Any], clips: ClipList) -> None:
+    """Raise DataError where a resumed run would see other clips than before."""
+    before = ClipList.from_json(saved, clips.folder)
+    if before.fingerprint() == clips.fingerprint():
+        return
+    changes = "\n".join(f"  {line}" for line in clips.changes_since(before))
+    raise DataError(
+        f"the clips in {clips.folder} are not those that this run was trained on so far:\n"
+        f"{changes}\nBring them back, or go on with the new list, from its start, by "
+        "checkpoint.keys_not_to_resume=[clips]"
+    )
+
+
+def check_same_piece(kind: str, saved: Mapping[str, str], name: str, fingerprint: str) -> None:
+    """Raise CheckpointError where a tokenizer or text encoder is not the one trained with."""
+    if (saved["name"], saved["fingerprint"]) != (name, fingerprint):
+        raise CheckpointError(
+            f"this run was trained with the {kind} {saved['name']!r} ({saved['fingerprint']}), "
+            f"and the settings now name {name!r} ({fingerprint}); its weights mean nothing to "
+            "another one. Give the run another job.name, or go back to the former"
+        )
+
+
+def _restore_average(learner: Learner, sections: Mapping[str, Mapping[str, Tensor]]) -> None:
+    assert learner.average is not None
+    if named.AVERAGE in sections:
+        learner.average.restore(sections[named.AVERAGE])
+        return
+    log.warning("The state holds no average; it starts anew from the state's weights.")
+    learner.average.restore(learner.optimizer.masters)
+
+
+def _random_states() -> dict[str, Tensor]:
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def _restore_random_states(states: Mapping[str, Tensor]) -> None:
+    if "cpu" in states:
+        torch.set_rng_state(states["cpu"].clone())
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"].clone())
