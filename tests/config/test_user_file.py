@@ -190,6 +190,19 @@ node["lr"] = 2.0
     assert file.entries[0].node == {"lr": 1.0}
 
 
+def test_a_loader_built_eagerly_can_be_registered(read):
+    file = read(
+        EAGER
+        + """
+from hydra.core.config_store import ConfigStore
+ConfigStore.instance().store(group="dataloader_train", name="town", node=DataLoader(clips, 3))
+"""
+    )
+
+    assert file.entries[0].node["batch_size"] == 3
+    assert file.entries[0].node["dataset"]["dataset_dir"] == "data/town"
+
+
 def test_lazy_dicts_can_be_changed_by_attribute_and_become_dicts(read):
     file = read(
         LAZY
@@ -257,19 +270,23 @@ def test_further_dataset_settings_of_this_project_pass_through(read):
 def test_numbers_and_paths_of_other_types_become_plain_ones(read):
     file = read(
         """
+        from enum import Enum
         from pathlib import Path
         import numpy as np
         from omegaconf import OmegaConf
+        class Kind(str, Enum):
+            LORA = "lora"
         run = dict(
             defaults=["_self_"],
             a=np.float32(0.5), b=np.int64(3), c=Path("x") / "y", d=(1, 2),
-            e=OmegaConf.create({"f": [1, {"g": 2}]}),
+            e=OmegaConf.create({"f": [1, {"g": 2}]}), kind=Kind.LORA,
         )
         """
     )
 
     run = file.experiments["run"]
     assert run["a"] == 0.5
+    assert (run["kind"], type(run["kind"])) == ("lora", str)
     assert [type(run[key]) for key in "abcd"] == [float, int, str, list]
     assert run["e"] == {"f": [1, {"g": 2}]}
     assert type(run["e"]["f"]) is list

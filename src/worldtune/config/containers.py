@@ -23,6 +23,7 @@ from worldtune.config.described import (
     SequentialSampler,
 )
 from worldtune.config.mistakes import suggestion
+from worldtune.config.ranks import RankNumber
 
 # How the modules of a user's own files are named while they are read.
 USER_MODULE = "user_file:"
@@ -66,9 +67,11 @@ class PlainReader:
             return self._described(value, place)
         if isinstance(value, Mapping | list | tuple) or _is_list_config(value):
             return self._container(value, place)
-        if type(value).__name__ == "RankNumber":
+        if isinstance(value, RankNumber):
             return self._mistake(place, str(value))
-        if isinstance(value, str | PurePath):
+        if isinstance(value, str):
+            return str.__str__(value)  # the text itself, of an enumeration too
+        if isinstance(value, PurePath):
             return str(value)
         if isinstance(value, numbers.Integral):
             return int(value)
@@ -167,7 +170,8 @@ class PlainReader:
             settings["dataset"] = self._dataset(loader.given["dataset"], _join(place, "dataset"))
         sampler, shuffle = loader.argument("sampler"), loader.argument("shuffle")
         if sampler is None:
-            settings["sampler"] = {"shuffle": bool(shuffle), "seed": 0}
+            shuffle = False if shuffle is None else self.read(shuffle, _join(place, "shuffle"))
+            settings["sampler"] = {"shuffle": shuffle, "seed": 0}
         else:
             if shuffle is not None:
                 self._mistake(place, "DataLoader takes a sampler or shuffle, not both")
