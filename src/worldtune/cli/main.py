@@ -10,12 +10,14 @@ from typing import cast
 
 import typer
 
+from worldtune.cli.generate import generate
 from worldtune.cli.show import show
 from worldtune.cli.train import train
 from worldtune.errors import ExitStatus, WorldtuneError
 
 COMMANDS: dict[str, Callable[..., object]] = {
     "train": train,
+    "generate": generate,
     "show": show,
 }
 # Commands that read their words themselves, in the grammar of the published commands.

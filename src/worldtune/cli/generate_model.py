@@ -1,0 +1,146 @@
+"""Which weights, and which recipe they go with: the run's own, one that is named, or a published
+one told by its sizes."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from worldtune.checkpoint.reader import open_weights
+from worldtune.checkpoint.trees import AVERAGE, NETWORK
+from worldtune.cli.generate import Words
+from worldtune.config.compose import compose
+from worldtune.config.files import read_config
+from worldtune.config.predict2 import Predict2Recipe
+from worldtune.errors import RecipeError
+from worldtune.inference.checkpoints import Checkpoint, find_checkpoint
+from worldtune.inference.pieces import pipeline
+from worldtune.inference.sizes import SIZES
+from worldtune.recipes.networks import VIDEO2WORLD_2B, VIDEO2WORLD_14B
+from worldtune.recipes.predict2 import PREDICT2
+from worldtune.recipes.roots import choose
+
+PUBLISHED: Mapping[str, Mapping[str, Any]] = {"2B": VIDEO2WORLD_2B, "14B": VIDEO2WORLD_14B}
+FILE_NAME = re.compile(r"model-(?P<resolution>480|720)p-(?P<fps>10|16)fps")
+YAML = (".yaml", ".yml")
+
+
+def find_model(words: Words) -> tuple[Predict2Recipe, Checkpoint]:
+    """Find weights and the recipe of their network.
+
+    A named recipe comes before the run's own; a file without a run is a published size or
+    needs a name. Errors: RecipeError or CheckpointError with the next step.
+    """
+    recipe = _named_recipe(words)
+    if words.checkpoint is None:
+        recipe = recipe or _published_by_name(words)
+        path = recipe.model.config.model_manager_config.dit_path
+        if not path:
+            raise RecipeError(
+                "the settings name no weights (model.config.model_manager_config.dit_path); "
+                "name a run or a file with --checkpoint"
+            )
+        checkpoint = find_checkpoint(Path(path))
+    else:
+        checkpoint = find_checkpoint(words.checkpoint)
+        if recipe is None and checkpoint.config is not None:
+            recipe = read_config(checkpoint.config, Predict2Recipe)
+        recipe = recipe or _published_by_size(checkpoint.path, words)
+    _check_model_size(recipe, words)
+    return recipe, checkpoint
+
+
+def _named_recipe(words: Words) -> Predict2Recipe | None:
+    """The recipe of --config and --experiment."""
+    if words.config is None and words.experiment is None:
+        return None
+    if words.config is not None and words.config.endswith(YAML):
+        if words.experiment is not None:
+            raise RecipeError(
+                f"--config {words.config} holds one recipe already; leave out --experiment"
+            )
+        return read_config(Path(words.config), Predict2Recipe)
+    chosen = choose(words.config, words.experiment)
+    recipe = compose(chosen.root, chosen.experiment, (), chosen.user_file).recipe
+    if not isinstance(recipe, Predict2Recipe):
+        raise RecipeError(
+            f"{words.experiment or words.config} is a recipe of {chosen.root.name}; expected one "
+            "of predict2"
+        )
+    return recipe
+
+
+def _published_by_name(words: Words) -> Predict2Recipe:
+    if words.model_size is None:
+        raise RecipeError(
+            "say which model: --checkpoint with a run's folder or a file of weights, or "
+            "--model-size 2B for the published one"
+        )
+    return _published(words.model_size, None, words)
+
+
+def _published_by_size(path: Path, words: Words) -> Predict2Recipe:
+    """The published recipe that a file's sizes are those of."""
+    channels, blocks = _sizes_in(path)
+    for name, net in PUBLISHED.items():
+        if (net["model_channels"], net["num_blocks"]) == (channels, blocks):
+            return _published(name, path, words)
+    raise RecipeError(
+        f"{path} holds a network of {blocks} blocks and width {channels}, which is no published "
+        "size (2B: 28 blocks of 2048, 14B: 36 of 5120); name its settings with --config "
+        "RUN/config.yaml or --experiment NAME"
+    )
+
+
+def _sizes_in(path: Path) -> tuple[int, int]:
+    """Width and number of blocks of the network in a file; 0 where it holds none of these."""
+    block = re.compile(r"blocks\.(\d+)\.")
+    channels, blocks = 0, 0
+    with open_weights(path) as file:
+        for name, entry in file.entries.items():
+            if name.startswith(AVERAGE):
+                continue
+            own = name.removeprefix(NETWORK)
+            if own == "t_embedding_norm.weight":
+                channels = entry.shape[0]
+            if match := block.match(own):
+                blocks = max(blocks, int(match[1]) + 1)
+    return channels, blocks
+
+
+def _published(size: str, path: Path | None, words: Words) -> Predict2Recipe:
+    """The published model of a size; resolution and rate as the file's name or the words say."""
+    named = FILE_NAME.search(path.name) if path is not None else None
+    resolution, fps = ("720", "16")
+    if named:
+        resolution, fps = named["resolution"], named["fps"]
+    else:
+        resolution = words.resolution if words.resolution in ("480", "720") else resolution
+        fps = "10" if words.fps == 10 else fps
+    height, width = SIZES["480" if resolution == "480" else "720"]["16:9"]
+    overrides = [
+        f"model=predict2_video2world_fsdp_{size.lower()}_{resolution}p_{fps}fps",
+        "dataloader_train=mock_video",
+        f"dataloader_train.dataset.video_size=[{height},{width}]",
+        "job.name=generate",
+    ]
+    if path is not None and path.resolve().parent.parent.name == "nvidia":
+        # Tokenizer and text encoder are expected beside the weights.
+        folder = str(path.parent.parent.parent).replace("\\", "\\\\").replace("'", "\\'")
+        overrides.append(f"checkpoint.weights_dir='{folder}'")
+    recipe = compose(PREDICT2, None, overrides).recipe
+    assert isinstance(recipe, Predict2Recipe)
+    return recipe
+
+
+def _check_model_size(recipe: Predict2Recipe, words: Words) -> None:
+    if words.model_size is None:
+        return
+    net, told = pipeline(recipe).net, PUBLISHED[words.model_size]
+    found = (net.model_channels, net.num_blocks)
+    if found != (told["model_channels"], told["num_blocks"]):
+        raise RecipeError(
+            f"--model-size {words.model_size} is a network of {told['num_blocks']} blocks and "
+            f"width {told['model_channels']}, and this one has {found[1]} and {found[0]}; leave "
+            "it out, or name another checkpoint"
+        )

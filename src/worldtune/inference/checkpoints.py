@@ -1,0 +1,247 @@
+"""From what the user named to a network with its weights: a run's folder, a state, or a file."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from worldtune.checkpoint import sections
+from worldtune.checkpoint.load import load_weights
+from worldtune.checkpoint.manifest import FILE_NAME as MANIFEST
+from worldtune.checkpoint.matching import Which
+from worldtune.checkpoint.names import PREDICT2
+from worldtune.checkpoint.published import weights_not_found
+from worldtune.checkpoint.reader import open_weights
+from worldtune.checkpoint.saved_state import SavedState
+from worldtune.checkpoint.state_folder import find_latest
+from worldtune.checkpoint.trees import AVERAGE as AVERAGE_PREFIX
+from worldtune.config.files import CONFIG_FILE
+from worldtune.config.predict2 import Predict2Recipe
+from worldtune.errors import CheckpointError, RecipeError
+from worldtune.inference.pieces import network_config, network_dtype
+from worldtune.models.build import build
+from worldtune.models.transformer import Transformer
+
+CHECKPOINTS = "checkpoints"
+STATES = "state"
+MODELS = "model"
+LATEST_FILE = "latest_checkpoint.txt"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights that were found and not read yet.
+
+    path is a training state's folder or a file; run is the folder of the run it belongs to.
+    recorded holds what the state says of the tokenizer and the text encoder it was trained
+    with; it is empty for a file, which says nothing. notices are for the user.
+    """
+
+    path: Path
+    kind: Literal["state", "file"]
+    run: Path | None
+    recorded: Mapping[str, Any]
+    notices: tuple[str, ...] = ()
+
+    @property
+    def config(self) -> Path | None:
+        """The run's settings, or None for a file by itself."""
+        return None if self.run is None else self.run / CONFIG_FILE
+
+    def sha256(self) -> str:
+        """Of the file, or of the state's manifest, which holds checksums of all it lists.
+
+        Of a folder of shards: of their own sums, one a line, in the order of their names.
+        """
+        if self.kind == "state":
+            return _sha256(self.path / MANIFEST)
+        if self.path.is_dir():
+            sums = [_sha256(shard) for shard in sorted(self.path.glob("*.safetensors"))]
+            return hashlib.sha256("\n".join(sums).encode()).hexdigest()
+        return _sha256(self.path)
+
+
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """A network with its weights; `report` is one line about them."""
+
+    network: Transformer
+    which: Which
+    report: str
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def find_checkpoint(path: Path) -> Checkpoint:
+    """Find the weights behind a path; of a run's folder, those of the latest state.
+
+    A run without a state of its own gives its latest published file. Errors: CheckpointError
+    with the next step.
+    """
+    if not path.exists():
+        raise weights_not_found(path)
+    run = _run_of(path)
+    if run is not None and path in (run, run / CHECKPOINTS):
+        return _latest_of(run)
+    if path.is_dir() and (path / MANIFEST).is_file():
+        with SavedState(path) as state:
+            state.verify()
+            return Checkpoint(path, "state", run, dict(state.info))
+    if path.is_dir() and not any(path.glob("*.safetensors")):
+        raise CheckpointError(
+            f"{path} is neither a run (it holds no {CONFIG_FILE}) nor weights; expected a run's "
+            "folder, a .pt or a .safetensors file"
+        )
+    return Checkpoint(path, "file", run, {})
+
+
+def _run_of(path: Path) -> Path | None:
+    """The run that a path lies in, at the places where a run keeps weights."""
+    inside = path.resolve()
+    places = [inside, inside.parent if inside.name == CHECKPOINTS else inside]
+    if inside.parent.name in (STATES, MODELS) and inside.parent.parent.name == CHECKPOINTS:
+        places.append(inside.parents[2])
+    found = next((place for place in places if (place / CONFIG_FILE).is_file()), None)
+    if found is None:
+        return None
+    # As the user wrote it, where that can be kept.
+    return next((given for given in (path, *path.parents) if given.resolve() == found), found)
+
+
+def _latest_of(run: Path) -> Checkpoint:
+    folder = run / CHECKPOINTS
+    latest = find_latest(folder / STATES) if (folder / STATES).is_dir() else None
+    if latest is not None and latest.state is not None:
+        with SavedState(latest.state.path) as state:
+            return Checkpoint(
+                latest.state.path, "state", run, dict(state.info), tuple(latest.warnings)
+            )
+    notices = () if latest is None else tuple(latest.warnings)
+    file = _latest_file(folder)
+    if file is None:
+        told = "".join(f"\n  {notice}" for notice in notices)
+        raise CheckpointError(
+            f"{run} holds no whole state and no file of weights under {folder}; train it, or "
+            f"name a file{told}"
+        )
+    return Checkpoint(file, "file", run, {}, notices)
+
+
+def _latest_file(folder: Path) -> Path | None:
+    """The published file that the pointer names, else the newest by its iteration."""
+    pointer = folder / LATEST_FILE
+    if pointer.is_file():
+        named = folder / MODELS / pointer.read_text(encoding="utf-8", errors="replace").strip()
+        if named.is_file():
+            return named
+    return max(
+        (folder / MODELS).glob("iter_*.pt"), key=lambda p: (len(p.name), p.name), default=None
+    )
+
+
+def check_pieces(checkpoint: Checkpoint, found: Mapping[str, tuple[str, str]]) -> None:
+    """Hold the tokenizer and text encoder against those that the state was trained with.
+
+    found maps the section's names (`tokenizer`, `text_encoder`) to name and fingerprint. A
+    file by itself records neither, so it is taken at its word.
+    Errors: CheckpointError with every difference.
+    """
+    mistakes = []
+    for key, (name, fingerprint) in found.items():
+        told = checkpoint.recorded.get(key)
+        if told is None or (told["name"], told["fingerprint"]) == (name, fingerprint):
+            continue
+        mistakes.append(
+            f"the {key.replace('_', ' ')} is {name} ({fingerprint}), and {checkpoint.path} was "
+            f"trained with {told['name']} ({told['fingerprint']})"
+        )
+    if mistakes:
+        raise CheckpointError(
+            "\n".join(mistakes)
+            + "\nSet model.config.pipe_config to what the run was trained with, in a settings "
+            "file given by --config, and check that its weights are the same"
+        )
+
+
+def load_network(
+    checkpoint: Checkpoint,
+    recipe: Predict2Recipe,
+    *,
+    device: torch.device | str,
+    average: bool | None = None,
+) -> LoadedNetwork:
+    """Build the recipe's network and fill it, strictly.
+
+    average None takes the running average where there is one. Weights are cast to the
+    recipe's precision. Errors: CheckpointError where names or shapes differ, or where the
+    average is asked for and there is none.
+    """
+    if recipe.model.config.train_architecture == "lora":
+        raise RecipeError(
+            "model.config.train_architecture is 'lora': clips cannot be made from adapters yet; "
+            "give a file of whole weights"
+        )
+    network = build(network_config(recipe), device=device, dtype=network_dtype(recipe))
+    network.eval().requires_grad_(False)
+    if checkpoint.kind == "state":
+        which, report = _fill_from_state(network, checkpoint.path, average)
+    else:
+        which, report = _fill_from_file(network, checkpoint.path, average, device)
+    return LoadedNetwork(network, which, report)
+
+
+def _fill_from_file(
+    network: Transformer, path: Path, average: bool | None, device: torch.device | str
+) -> tuple[Which, str]:
+    with open_weights(path) as file:
+        if average is None:
+            average = any(name.startswith(AVERAGE_PREFIX) for name in file.entries)
+        which: Which = "average" if average else "network"
+        report = load_weights(
+            network, file, PREDICT2, dtype=network.dtype, device=device, which=which
+        )
+    return which, str(report)
+
+
+def _fill_from_state(network: Transformer, path: Path, average: bool | None) -> tuple[Which, str]:
+    """Copy a state's masters or average; its data was verified when it was found."""
+    with SavedState(path) as state:
+        has_average = any(key.startswith(f"{sections.AVERAGE}/") for key in state.tensors)
+        if average and not has_average:
+            raise CheckpointError(f"{path} keeps no average; leave out --ema, or use --no-ema")
+        which: Which = "average" if (has_average if average is None else average) else "network"
+        section = sections.AVERAGE if which == "average" else sections.MASTERS
+        weights = network.state_dict()
+        _check_names(state, section, {name: list(w.shape) for name, w in weights.items()})
+        for name, weight in weights.items():
+            weight.copy_(state.read(f"{section}/{name}"))
+    count = len(weights)
+    return which, f"{count} of {count} tensors from {path} ({which}, iteration {state.iteration})"
+
+
+def _check_names(state: SavedState, section: str, wanted: Mapping[str, list[int]]) -> None:
+    found = {
+        key.partition("/")[2]: row.shape
+        for key, row in state.tensors.items()
+        if key.startswith(f"{section}/")
+    }
+    lines = [f"missing in the state: {name}" for name in sorted(wanted.keys() - found.keys())]
+    lines += [f"extra in the state: {name}" for name in sorted(found.keys() - wanted.keys())]
+    lines += [
+        f"of another shape: {name} is {found[name]} in the state and {shape} in the network"
+        for name, shape in wanted.items()
+        if name in found and found[name] != shape
+    ]
+    if lines:
+        most = 12
+        rest = [f"and {len(lines) - most} more"] if len(lines) > most else []
+        raise CheckpointError(
+            f"{state.path} does not fit the network of the settings:\n"
+            + "\n".join(f"  {line}" for line in [*lines[:most], *rest])
+        )

@@ -1,0 +1,56 @@
+"""Everything that a `worldtune generate` command asks for, found and checked."""
+
+from dataclasses import dataclass
+
+import torch
+
+from worldtune.config.predict2 import Predict2Recipe
+from worldtune.errors import RecipeError
+from worldtune.inference.checkpoints import Checkpoint
+from worldtune.inference.hooks import Hooks
+from worldtune.inference.pieces import pipeline
+from worldtune.inference.request import ClipRequest, Wishes, check_requests
+from worldtune.inference.sizes import check_size
+from worldtune.models.tokenizer import count_frames
+
+# Source: Cosmos-Predict2's models, 16 latent frames at 10 frames a second and 24 at 16.
+SLOW_FPS, FAST_FPS, SLOW_LATENTS = 10.0, 16.0, 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything about a command; `check` it before `generate`."""
+
+    checkpoint: Checkpoint
+    recipe: Predict2Recipe
+    requests: tuple[ClipRequest, ...]
+    wishes: Wishes
+    size: tuple[int, int]  # height, width
+    hooks: Hooks
+    device: torch.device
+    average: bool | None = None
+    text_dtype: torch.dtype = torch.float32
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of a clip, or of a chunk of a long one."""
+        return count_frames(pipeline(self.recipe).state_t)
+
+    @property
+    def fps(self) -> float:
+        """The rate asked for, or that of the published models of this length."""
+        if self.wishes.fps is not None:
+            return self.wishes.fps
+        return SLOW_FPS if pipeline(self.recipe).state_t == SLOW_LATENTS else FAST_FPS
+
+    def check(self) -> None:
+        """Refuse what cannot be made, before anything is loaded. Errors: UserMistakeError."""
+        pipe = pipeline(self.recipe)
+        if pipe.conditioning_strategy != "frame_replace":
+            raise RecipeError(
+                f"model.config.pipe_config.conditioning_strategy is {pipe.conditioning_strategy!r}"
+                "; expected 'frame_replace', which all published weights use"
+            )
+        token = 8 * pipe.net.patch_spatial
+        check_size(self.size, token, (8 * pipe.net.max_img_h, 8 * pipe.net.max_img_w))
+        check_requests(self.requests, self.wishes, self.num_frames)
