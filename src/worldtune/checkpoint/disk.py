@@ -30,6 +30,13 @@ class Disk:
         """Make a new file, in place of one that is there, and open it for writing."""
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
 
+    def reopen(self, path: Path, length: int) -> int:
+        """Open a file to go on writing behind its first bytes; those after them are lost."""
+        handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        os.ftruncate(handle, length)
+        os.lseek(handle, length, os.SEEK_SET)
+        return handle
+
     def write(self, handle: int, piece: memoryview) -> int:
         """Write some bytes of a piece, perhaps not all, and give their count."""
         return os.write(handle, piece)
@@ -41,6 +48,10 @@ class Disk:
     def rename(self, old: Path, new: Path) -> None:
         """Give a new name at once; a file under that name is replaced."""
         old.rename(new)
+
+    def link(self, old: Path, new: Path) -> None:
+        """Give a file a second name."""
+        new.hardlink_to(old)
 
     def remove(self, path: Path) -> None:
         """Remove a file, a folder with all in it, or a link but not what it points to."""

@@ -49,19 +49,25 @@ def write_torch_file(path: Path, tree: Any, disk: Disk | None = None) -> None:
 
     OSError where the disk refuses; the file that was there then stays.
     """
-    content = BytesIO()
-    pickler = _Pickler(content)
-    pickler.dump(tree)
+    content, tensors = pickled(tree)
     # A DiskWriter has what zipfile uses of a file.
     with (
         replaced_file(path, disk or Disk()) as writer,
         zipfile.ZipFile(cast("IO[bytes]", writer), "w", zipfile.ZIP_STORED) as archive,
     ):
-        _add(archive, writer, "data.pkl", content.getvalue())
+        _add(archive, writer, "data.pkl", content)
         _add(archive, writer, "byteorder", b"little")
-        for key, tensor in enumerate(pickler.tensors):
+        for key, tensor in enumerate(tensors):
             _add_tensor(archive, writer, f"data/{key}", tensor)
         _add(archive, writer, "version", b"3\n")
+
+
+def pickled(tree: Any) -> tuple[bytes, list[Planned]]:
+    """Give the pickle of an object, and its tensors in the order in which their data follows."""
+    content = BytesIO()
+    pickler = _Pickler(content)
+    pickler.dump(tree)
+    return content.getvalue(), pickler.tensors
 
 
 class _Storage:
