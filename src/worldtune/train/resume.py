@@ -4,6 +4,11 @@ import torch
 from pydantic import JsonValue
 
 from worldtune.checkpoint import sections as named
+from worldtune.checkpoint.load import stream_weights
+from worldtune.checkpoint.matching import match_names
+from worldtune.checkpoint.names import PREDICT2
+from worldtune.checkpoint.native import NativeRun
+from worldtune.checkpoint.reader import open_weights
 from worldtune.config.predict2 import Predict2Recipe
 from worldtune.errors import CheckpointError, RecipeError
 from worldtune.inference.pieces import build_text_encoder, pipeline
@@ -28,11 +33,32 @@ def begin(start: Start, learner: Learner, data: ClipData, recipe: Predict2Recipe
         progress = restore(learner, start.resumed.sections, start.resumed.info, leave_out=leave_out)
         log.info(f"Resuming from iteration {progress.iteration}: {start.origin}")
         return progress
+    if start.native is not None:
+        return _go_on_from_native(start.native, learner, data, recipe)
     if start.borrowed is not None:
         return _borrow(start, start.borrowed, learner, recipe)
     if not start.fresh:
         log.info(f"Training from scratch, on the weights of {start.origin}")
     return Progress()
+
+
+def _go_on_from_native(
+    native: NativeRun, learner: Learner, data: ClipData, recipe: Predict2Recipe
+) -> Progress:
+    """Go on from published files: weights, average and iteration, and nothing else."""
+    if learner.average is not None and native.has_average:
+        shapes = {name: tuple(value.shape) for name, value in learner.average.values.items()}
+        with open_weights(native.model) as file:
+            report = match_names(shapes, file, PREDICT2, which="average")
+            learner.average.restore(dict(stream_weights(file, report)))
+    for warning in native.warnings:
+        log.warning(warning)
+    log.info(
+        f"Notice: resuming from iteration {native.iteration} of {native.model}, which does not "
+        f"carry: {'; '.join(native.not_carried)}"
+    )
+    clips = recipe.trainer.grad_accum_iter * data.shares.micro_batch
+    return Progress(native.iteration, native.iteration, native.iteration * clips)
 
 
 def _borrow(

@@ -104,7 +104,7 @@ def _go(run: Run, lock: RunLock, stop: StopRequest) -> None:
         first = encode_held_out(run.learner.clip_loss, [first_batch(run.data).to(run.device)], 1)
         check_weights_fit(run.learner.clip_loss, first[0], run.start.origin)
     facts = lasting_facts(recipe, run.data, run.tokenizer, run.start.origin)
-    saver = Saver(run.learner, progress, facts, recipe.checkpoint, run.folder, lock)
+    saver = Saver(run.learner, progress, facts, recipe, run.folder, lock)
     with closing(run.data.loader(progress.next_index)) as loader:
         training = Training(
             clip_loss=run.learner.clip_loss,

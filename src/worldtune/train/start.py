@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from worldtune.checkpoint.load import load_weights
 from worldtune.checkpoint.names import PREDICT2
+from worldtune.checkpoint.native import NativeRun, find_native
 from worldtune.checkpoint.published import weights_not_found
 from worldtune.checkpoint.state import read_state
 from worldtune.checkpoint.state_folder import StateRef, find_latest
@@ -20,7 +21,8 @@ from worldtune.models.build import build
 from worldtune.models.transformer import Transformer
 from worldtune.train.logs import log
 
-STATES = Path("checkpoints") / "state"
+CHECKPOINTS = Path("checkpoints")
+STATES = CHECKPOINTS / "state"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Start:
     origin: str  # for messages and for the state
     resumed: SavedTraining | None = None  # this run's own
     borrowed: SavedTraining | None = None  # from load_path
+    native: NativeRun | None = None  # this run's, left by the publishers' trainer
     fresh: bool = False
 
 
@@ -46,13 +49,14 @@ class Start:
 class Origin:
     """Where to start from, found out before anything large is read."""
 
-    kind: str  # "state", "load_path", "dit_path" or "fresh"
+    kind: Literal["state", "native", "load_path", "dit_path", "fresh"]
     path: Path | None = None
     state: StateRef | None = None
+    native: NativeRun | None = None
 
 
 def find_origin(recipe: Predict2Recipe, folder: Path) -> Origin:
-    """Choose the run's own state, else load_path, else dit_path, else random weights.
+    """Choose the run's own state, else its published files, load_path, dit_path, random weights.
 
     Raises CheckpointError where the chosen file is not there, with the command that fetches it,
     and RecipeError where nothing is chosen.
@@ -67,6 +71,9 @@ def find_origin(recipe: Predict2Recipe, folder: Path) -> Origin:
             f"no state in {folder / STATES} is whole, so this run cannot go on. Remove the folder "
             "to start it anew, or give the run another job.name"
         )
+    native = find_native(folder / CHECKPOINTS)
+    if native is not None:
+        return Origin("native", native.model, native=native)
     config = recipe.model.config
     if recipe.checkpoint.load_path:
         return _at_load_path(Path(recipe.checkpoint.load_path))
@@ -117,7 +124,14 @@ def start_network(recipe: Predict2Recipe, origin: Origin, device: torch.device) 
             return Start(network, told, resumed=saved)
         return Start(network, told, borrowed=saved)
     assert origin.path is not None
-    which = "average" if recipe.checkpoint.load_ema_to_reg else "network"
-    report = load_weights(network, origin.path, PREDICT2, dtype=dtype, device=device, which=which)
+    average = recipe.checkpoint.load_ema_to_reg and origin.native is None
+    report = load_weights(
+        network,
+        origin.path,
+        PREDICT2,
+        dtype=dtype,
+        device=device,
+        which="average" if average else "network",
+    )
     log.info(f"Weights: {report}")
-    return Start(network, told)
+    return Start(network, told, native=origin.native)
