@@ -1,7 +1,7 @@
 """Places of the global order to items: decoded, resized, with their text."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from worldtune.data.batch import Item
 from worldtune.data.clip_list import ClipList
@@ -12,6 +12,7 @@ from worldtune.data.text import TextSource
 from worldtune.objectives.randomness import integers
 
 
+@runtime_checkable
 class ClipSource(Protocol):
     """Anything that gives an item for each place of the order."""
 

@@ -1,7 +1,7 @@
 """Where a clip's text comes from."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -9,6 +9,7 @@ from torch import Tensor
 from worldtune.data.t5_pickles import padded, read_pickle
 
 
+@runtime_checkable
 class TextEncoder(Protocol):
     """Captions to vectors, the same on every machine and in every process."""
 
@@ -25,6 +26,7 @@ class TextEncoder(Protocol):
         ...
 
 
+@runtime_checkable
 class TextSource(Protocol):
     """The text of one clip, read or encoded where the clip is decoded."""
 

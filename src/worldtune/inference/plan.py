@@ -9,10 +9,12 @@ from worldtune.errors import RecipeError
 from worldtune.inference.checkpoints import Checkpoint
 from worldtune.inference.hooks import Hooks
 from worldtune.inference.pieces import pipeline
-from worldtune.inference.request import ClipRequest, Wishes, check_requests
-from worldtune.inference.sizes import check_size
+from worldtune.inference.request import ClipRequest, Wishes, request_mistakes
+from worldtune.inference.sizes import size_mistakes
 from worldtune.models.tokenizer import count_frames
 
+# Of both tokenizers.
+SPATIAL_FACTOR = 8
 # Source: Cosmos-Predict2's models, 16 latent frames at 10 frames a second and 24 at 16.
 SLOW_FPS, FAST_FPS, SLOW_LATENTS = 10.0, 16.0, 16
 
@@ -44,13 +46,21 @@ class Plan:
         return SLOW_FPS if pipeline(self.recipe).state_t == SLOW_LATENTS else FAST_FPS
 
     def check(self) -> None:
-        """Refuse what cannot be made, before anything is loaded. Errors: UserMistakeError."""
+        """Refuse what cannot be made, before anything is loaded.
+
+        Errors: RecipeError with every mistake.
+        """
         pipe = pipeline(self.recipe)
+        mistakes = []
         if pipe.conditioning_strategy != "frame_replace":
-            raise RecipeError(
-                f"model.config.pipe_config.conditioning_strategy is {pipe.conditioning_strategy!r}"
-                "; expected 'frame_replace', which all published weights use"
+            mistakes.append(
+                f"model.config.pipe_config.conditioning_strategy is {pipe.conditioning_strategy}; "
+                "expected frame_replace, which all published weights use"
             )
-        token = 8 * pipe.net.patch_spatial
-        check_size(self.size, token, (8 * pipe.net.max_img_h, 8 * pipe.net.max_img_w))
-        check_requests(self.requests, self.wishes, self.num_frames)
+        token = SPATIAL_FACTOR * pipe.net.patch_spatial
+        largest = (SPATIAL_FACTOR * pipe.net.max_img_h, SPATIAL_FACTOR * pipe.net.max_img_w)
+        mistakes += size_mistakes(self.size, token, largest)
+        mistakes += request_mistakes(self.requests, self.wishes, self.num_frames)
+        if mistakes:
+            count = f"{len(mistakes)} mistakes:\n" if len(mistakes) > 1 else ""
+            raise RecipeError(count + "\n".join(mistakes))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from worldtune.config.mistakes import suggestion
-from worldtune.errors import DataError, RecipeError, UserMistakeError
+from worldtune.errors import DataError, UserMistakeError
 from worldtune.inference.clip_input import IMAGE_SUFFIXES, check_input
 
 # What the published model's videos lack when they are good, in words.
@@ -114,24 +114,19 @@ def _json_kind(value: Any) -> str:
     return kinds.get(type(value), "nothing" if value is None else "a number")
 
 
-def check_requests(requests: Sequence[ClipRequest], wishes: Wishes, num_frames: int) -> None:
-    """Refuse what cannot be made of clips of num_frames; decodes one frame of each input.
-
-    Errors: RecipeError or DataError with every mistake.
-    """
+def request_mistakes(requests: Sequence[ClipRequest], wishes: Wishes, num_frames: int) -> list[str]:
+    """Say what cannot be made of clips of num_frames; decodes one frame of each input."""
     mistakes = _wish_mistakes(wishes, num_frames)
     taken: dict[Path, int] = {}
     for number, request in enumerate(requests, 1):
-        found = _request_mistakes(request, wishes, num_frames)
+        found = _mistakes_of(request, wishes, num_frames)
         if request.output.resolve() in taken:
             first = taken[request.output.resolve()]
             found.append(f"{request.output}: is the output of entry {first} too")
         taken.setdefault(request.output.resolve(), number)
         where = f"entry {number}: " if len(requests) > 1 else ""
         mistakes += [f"{where}{mistake}" for mistake in found]
-    if mistakes:
-        count = f"{len(mistakes)} mistakes:\n" if len(mistakes) > 1 else ""
-        raise RecipeError(count + "\n".join(mistakes))
+    return mistakes
 
 
 def _wish_mistakes(wishes: Wishes, num_frames: int) -> list[str]:
@@ -157,7 +152,7 @@ def _wish_mistakes(wishes: Wishes, num_frames: int) -> list[str]:
     return mistakes
 
 
-def _request_mistakes(request: ClipRequest, wishes: Wishes, num_frames: int) -> list[str]:
+def _mistakes_of(request: ClipRequest, wishes: Wishes, num_frames: int) -> list[str]:
     mistakes = [*_output_mistakes(request, wishes.force, num_frames)]
     if num_frames == 1:
         if request.input is not None:

@@ -2,8 +2,6 @@
 
 from typing import Literal
 
-from worldtune.errors import RecipeError
-
 Resolution = Literal["480", "512", "720"]
 AspectRatio = Literal["1:1", "4:3", "3:4", "16:9", "9:16"]
 
@@ -50,21 +48,16 @@ def choose_size(
     return SIZES[resolution or trained_resolution or "720"][aspect_ratio or "16:9"]
 
 
-def check_size(size: tuple[int, int], multiple: int, largest: tuple[int, int]) -> None:
-    """Refuse a size that the network has no positions for, or that does not divide.
+def size_mistakes(size: tuple[int, int], multiple: int, largest: tuple[int, int]) -> list[str]:
+    """Say why clips of a size cannot be made: it does not divide, or has no positions.
 
     multiple is of pixels a token, per side; largest is (height, width) in pixels.
-    Errors: RecipeError with every mistake.
     """
+    instead = "; choose another --resolution and --aspect-ratio"
     mistakes = []
     for word, side, limit in zip(("height", "width"), size, largest, strict=True):
         if side % multiple:
-            mistakes.append(f"the {word} {side} is no multiple of {multiple}")
+            mistakes.append(f"the {word} {side} is no multiple of {multiple}{instead}")
         if side > limit:
-            mistakes.append(f"the {word} {side} is above {limit}, the network's largest")
-    if mistakes:
-        raise RecipeError(
-            f"clips of {size[0]} rows and {size[1]} columns cannot be made: "
-            + "; ".join(mistakes)
-            + ". Choose another --resolution and --aspect-ratio"
-        )
+            mistakes.append(f"the {word} {side} is above {limit}, the network's largest{instead}")
+    return mistakes
