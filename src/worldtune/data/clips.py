@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +12,7 @@ from worldtune.data.clip_list import BadClip, Clip, ClipGroup, ClipList, beside
 from worldtune.data.folder import CAPTIONS, EMBEDDINGS, find_mixed, find_videos
 from worldtune.data.probe import probe_video
 from worldtune.data.t5_pickles import read_pickle
-from worldtune.errors import DataError
+from worldtune.errors import DataError, RecipeError
 
 TextNeeded = Literal["caption", "embedding", "none"]
 
@@ -45,32 +46,53 @@ def list_clips(
     Raises DataError, also where a folder is missing or has no clip left.
     """
     folder = Path(dataset_dir)
+    _check_mix(mix)
     places = find_mixed(folder, mix) if mix else {"": folder}
     found = {name: find_videos(place) for name, place in places.items()}
-    bad = [
-        BadClip(_below(folder, path), f"is {path.suffix}, not .mp4; convert it")
-        for _, others in found.values()
-        for path in others
-    ]
-    groups, notices = [], []
+    groups, bad, notices = [], [], []
     with ThreadPoolExecutor(_THREADS) as pool:
-        for name, (videos, _) in found.items():
-            checked = list(
-                pool.map(partial(_check, folder=folder, group=name, needs=needs), videos)
-            )
-            bad += [result for result in checked if isinstance(result, BadClip)]
+        for name, (videos, others) in found.items():
+            check = partial(_check, folder=folder, group=name, needs=needs)
+            checked = list(pool.map(check, videos))
             good = [result for result in checked if not isinstance(result, BadClip)]
-            weight = mix[name] if mix else 1.0
-            groups.append(ClipGroup(name, float(weight), tuple(clip for clip, _ in good)))
+            bad += [result for result in checked if isinstance(result, BadClip)]
+            bad += [_wrong_type(folder, other) for other in others]
+            weight = float(mix[name]) if mix else 1.0
+            groups.append(ClipGroup(name, weight, tuple(clip for clip, _ in good)))
             notices += [notice for _, notice in good if notice]
-    total = sum(len(group.clips) for group in groups) + len(bad)
+            notices += _ownerless(folder, places[name], needs.text, [*videos, *others])
     if bad:
+        total = sum(len(group.clips) for group in groups) + len(bad)
         _judge(folder, bad, total, on_bad_clip, max_bad_share)
+        notices.insert(0, f"{len(bad)} of {total} clips are left out:\n{_lines(bad)}")
     for group in groups:
         if not group.clips:
             raise DataError(f"{folder / group.name} has no usable clip left:\n{_lines(bad)}")
-    left_out = [f"{len(bad)} of {total} clips are left out:\n{_lines(bad)}"] if bad else []
-    return ClipList(folder, tuple(groups), tuple(bad), (*left_out, *notices))
+    return ClipList(folder, tuple(groups), tuple(bad), tuple(notices))
+
+
+def _check_mix(mix: Mapping[str, float | int] | None) -> None:
+    wrong = {name: share for name, share in (mix or {}).items() if not 0 < share < inf}
+    if wrong or mix == {}:
+        told = ", ".join(f"{name}: {share}" for name, share in wrong.items()) or "empty"
+        raise RecipeError(f"dataset.mix is {told}; expected folders with shares above 0")
+
+
+def _wrong_type(folder: Path, other: Path) -> BadClip:
+    return BadClip(_below(folder, other), f"is {other.suffix}, not .mp4; convert it")
+
+
+def _ownerless(folder: Path, place: Path, text: TextNeeded, videos: list[Path]) -> list[str]:
+    """Tell of captions or embeddings whose clip is not there: a name may be misspelt."""
+    if text == "none":
+        return []
+    kind, suffix = (CAPTIONS, ".txt") if text == "caption" else (EMBEDDINGS, ".pickle")
+    stems = {video.stem for video in videos}
+    files = sorted(path for path in (place / kind).glob(f"*{suffix}") if path.stem not in stems)
+    if not files:
+        return []
+    few = ", ".join(path.name for path in files[:5]) + (" ..." if len(files) > 5 else "")
+    return [f"{len(files)} files in {_below(folder, place / kind)} belong to no clip: {few}"]
 
 
 def _check(

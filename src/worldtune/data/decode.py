@@ -179,7 +179,7 @@ def _upright_rgb(
     return torch.from_numpy(np.rot90(image, turns).copy() if turns else image)
 
 
-def quarter_turns(rotation: float, path: Path) -> int:
+def quarter_turns(rotation: int, path: Path) -> int:
     """Turn a rotation flag, in degrees anticlockwise, into quarter turns from 0 to 3."""
     turns = round(rotation / 90)
     if abs(rotation - 90 * turns) > 1:

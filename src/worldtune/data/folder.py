@@ -43,6 +43,10 @@ def find_mixed(folder: Path, names: Iterable[str]) -> dict[str, Path]:
     """
     if not folder.is_dir():
         raise DataError(_missing(folder))
+    names = list(names)
+    outside = [name for name in names if Path(name).is_absolute() or ".." in Path(name).parts]
+    if outside:
+        raise DataError(f"{', '.join(outside)}: mix names folders that lie in {folder}, by name")
     missing = [name for name in names if not (folder / name).is_dir()]
     if missing:
         told = ", ".join(f"{name}{_near(folder / name)}" for name in missing)

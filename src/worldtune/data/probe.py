@@ -12,6 +12,8 @@ from av.video.stream import VideoStream
 from worldtune.data.decode import frame_times, mean_fps, open_video, quarter_turns, reason
 from worldtune.errors import DataError
 
+_ZEROS = 32  # bytes
+
 
 @dataclass(frozen=True)
 class VideoFacts:
@@ -108,8 +110,10 @@ def _count_frames(path: Path, stream: VideoStream, size: int) -> int:
     if last.pos + last.size > size:
         raise DataError(f"{path}: is cut short: {last.pos + last.size - size} bytes are missing")
     with path.open("rb") as file:
-        file.seek(last.pos)
-        if not any(file.read(last.size)):
+        # Coded data does not end in so many zeros; a copy that was broken off after its room was
+        # set aside does.
+        file.seek(last.pos + max(0, last.size - _ZEROS))
+        if not any(file.read(min(last.size, _ZEROS))):
             raise DataError(f"{path}: was never finished: its end holds only zeros")
     return sum(not entry.is_discard for entry in entries)
 

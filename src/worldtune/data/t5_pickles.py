@@ -53,7 +53,9 @@ class _Array:
         return flat.reshape(shape, order="F" if columns_first else "C")
 
 
-def _from_buffer(content: bytes, dtype: _Dtype, shape: tuple[int, ...], order: str) -> _Array:
+def _from_buffer(
+    content: bytes | bytearray, dtype: _Dtype, shape: tuple[int, ...], order: str
+) -> _Array:
     array = _Array()
     array.state = (shape, dtype, order == "F", content)
     return array
