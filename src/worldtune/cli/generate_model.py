@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from worldtune.checkpoint.reader import open_weights
-from worldtune.checkpoint.trees import AVERAGE, NETWORK
+from worldtune.checkpoint.inspect import describe
 from worldtune.cli.generate import Words
 from worldtune.config.compose import compose
 from worldtune.config.files import read_config
 from worldtune.config.predict2 import Predict2Recipe
-from worldtune.errors import RecipeError
+from worldtune.errors import CheckpointError, RecipeError
 from worldtune.inference.checkpoints import Checkpoint, find_checkpoint
 from worldtune.inference.pieces import pipeline
 from worldtune.inference.sizes import SIZES
@@ -81,31 +80,23 @@ def _published_by_name(words: Words) -> Predict2Recipe:
 
 def _published_by_size(path: Path, words: Words) -> Predict2Recipe:
     """The published recipe that a file's sizes are those of."""
-    channels, blocks = _sizes_in(path)
+    found = describe(path)
+    network = next((net for net in found.networks if net.role in ("network", "average")), None)
+    if network is None:
+        raise CheckpointError(f"{path} holds no network of this project's ({found.kind})")
+    if network.family != "predict2":
+        raise CheckpointError(
+            f"{path} holds {network.title}; clips are made with Predict2 Video2World only"
+        )
+    sizes = (network.sizes["width"], network.sizes["blocks"])
     for name, net in PUBLISHED.items():
-        if (net["model_channels"], net["num_blocks"]) == (channels, blocks):
+        if (net["model_channels"], net["num_blocks"]) == sizes:
             return _published(name, path, words)
     raise RecipeError(
-        f"{path} holds a network of {blocks} blocks and width {channels}, which is no published "
+        f"{path} holds a network of {sizes[1]} blocks and width {sizes[0]}, which is no published "
         "size (2B: 28 blocks of 2048, 14B: 36 of 5120); name its settings with --config "
         "RUN/config.yaml or --experiment NAME"
     )
-
-
-def _sizes_in(path: Path) -> tuple[int, int]:
-    """Width and number of blocks of the network in a file; 0 where it holds none of these."""
-    block = re.compile(r"blocks\.(\d+)\.")
-    channels, blocks = 0, 0
-    with open_weights(path) as file:
-        for name, entry in file.entries.items():
-            if name.startswith(AVERAGE):
-                continue
-            own = name.removeprefix(NETWORK)
-            if own == "t_embedding_norm.weight":
-                channels = entry.shape[0]
-            if match := block.match(own):
-                blocks = max(blocks, int(match[1]) + 1)
-    return channels, blocks
 
 
 def _published(size: str, path: Path | None, words: Words) -> Predict2Recipe:

@@ -9,10 +9,12 @@ from typing import Any, Literal
 import torch
 
 from worldtune.checkpoint import sections
+from worldtune.checkpoint.layout import NATIVE_KINDS, STATES
 from worldtune.checkpoint.load import load_weights
 from worldtune.checkpoint.manifest import FILE_NAME as MANIFEST
 from worldtune.checkpoint.matching import Which
 from worldtune.checkpoint.names import PREDICT2
+from worldtune.checkpoint.native import find_native
 from worldtune.checkpoint.published import weights_not_found
 from worldtune.checkpoint.reader import open_weights
 from worldtune.checkpoint.saved_state import SavedState
@@ -26,9 +28,9 @@ from worldtune.models.build import build
 from worldtune.models.transformer import Transformer
 
 CHECKPOINTS = "checkpoints"
-STATES = "state"
-MODELS = "model"
-LATEST_FILE = "latest_checkpoint.txt"
+MODELS = NATIVE_KINDS[0]
+# In place of the fingerprint of a text encoder whose vectors a run read from files.
+STORED_EMBEDDINGS = "stored embeddings"
 
 
 @dataclass(frozen=True)
@@ -117,32 +119,18 @@ def _run_of(path: Path) -> Path | None:
 def _latest_of(run: Path) -> Checkpoint:
     folder = run / CHECKPOINTS
     latest = find_latest(folder / STATES) if (folder / STATES).is_dir() else None
+    notices = () if latest is None else tuple(latest.warnings)
     if latest is not None and latest.state is not None:
         with SavedState(latest.state.path) as state:
-            return Checkpoint(
-                latest.state.path, "state", run, dict(state.info), tuple(latest.warnings)
-            )
-    notices = () if latest is None else tuple(latest.warnings)
-    file = _latest_file(folder)
-    if file is None:
+            return Checkpoint(latest.state.path, "state", run, dict(state.info), notices)
+    native = find_native(folder) if (folder / MODELS).is_dir() else None
+    if native is None:
         told = "".join(f"\n  {notice}" for notice in notices)
         raise CheckpointError(
             f"{run} holds no whole state and no file of weights under {folder}; train it, or "
             f"name a file{told}"
         )
-    return Checkpoint(file, "file", run, {}, notices)
-
-
-def _latest_file(folder: Path) -> Path | None:
-    """The published file that the pointer names, else the newest by its iteration."""
-    pointer = folder / LATEST_FILE
-    if pointer.is_file():
-        named = folder / MODELS / pointer.read_text(encoding="utf-8", errors="replace").strip()
-        if named.is_file():
-            return named
-    return max(
-        (folder / MODELS).glob("iter_*.pt"), key=lambda p: (len(p.name), p.name), default=None
-    )
+    return Checkpoint(native.model, "file", run, {}, (*notices, *native.warnings))
 
 
 def check_pieces(checkpoint: Checkpoint, found: Mapping[str, tuple[str, str]]) -> None:
@@ -156,6 +144,8 @@ def check_pieces(checkpoint: Checkpoint, found: Mapping[str, tuple[str, str]]) -
     for key, (name, fingerprint) in found.items():
         told = checkpoint.recorded.get(key)
         if told is None or (told["name"], told["fingerprint"]) == (name, fingerprint):
+            continue
+        if told == {"name": name, "fingerprint": STORED_EMBEDDINGS}:
             continue
         mistakes.append(
             f"the {key.replace('_', ' ')} is {name} ({fingerprint}), and {checkpoint.path} was "
