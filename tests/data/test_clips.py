@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.data.drawn import draw_clip, draw_dataset
+from worldtune.data.builtin_text import BuiltinTextEncoder
 from worldtune.data.clip_list import ClipList
 from worldtune.data.clips import Needs, check_enough, list_clips
 from worldtune.errors import DataError, RecipeError
@@ -220,7 +221,21 @@ def test_a_text_embedding_that_is_too_long_is_told(dataset):
 
     clips = list_clips(dataset, Needs(10, "embedding", text_width=8, text_tokens=4))
 
-    assert clips.notices[0] == "clip_0: its text embedding is cut from 5 to 4 tokens"
+    assert clips.notices == (
+        "4 clips have more than 4 tokens of text, the rest is cut: "
+        "clip_0 (5), clip_1 (5), clip_2 (5), clip_3 (5)",
+    )
+
+
+def test_a_caption_that_is_too_long_for_its_encoder_is_told(dataset):
+    encoder = BuiltinTextEncoder(16, 8)
+    needs = Needs(10, text_tokens=encoder.max_tokens, count_tokens=encoder.count_tokens)
+    assert list_clips(dataset, needs).notices == ()
+
+    (dataset / "metas/clip_2.txt").write_text("one two three four five six seven eight")
+    assert list_clips(dataset, needs).notices == (
+        "1 clips have more than 8 tokens of text, the rest is cut: clip_2 (9)",
+    )
 
 
 def test_folders_are_mixed_by_name(dataset, tmp_path):

@@ -1,6 +1,6 @@
 """Finding the clips of a data set and checking each before the first step."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +27,8 @@ class Needs:
     num_frames: int
     text: TextNeeded = "caption"
     text_width: int = 1024  # of a text embedding
-    text_tokens: int = 512  # longer embeddings are cut, which is told
+    text_tokens: int = 512  # longer text is cut, which is told
+    count_tokens: Callable[[str], int] | None = None  # of a caption, where it is encoded
     thorough: bool = False  # decode every frame, not only the first
 
 
@@ -49,7 +50,7 @@ def list_clips(
     _check_mix(mix)
     places = find_mixed(folder, mix) if mix else {"": folder}
     found = {name: find_videos(place) for name, place in places.items()}
-    groups, bad, notices = [], [], []
+    groups, bad, notices, lengths = [], [], [], {}
     with ThreadPoolExecutor(_THREADS) as pool:
         for name, (videos, others) in found.items():
             check = partial(_check, folder=folder, group=name, needs=needs)
@@ -59,8 +60,9 @@ def list_clips(
             bad += [_wrong_type(folder, other) for other in others]
             weight = float(mix[name]) if mix else 1.0
             groups.append(ClipGroup(name, weight, tuple(clip for clip, _ in good)))
-            notices += [notice for _, notice in good if notice]
+            lengths |= {clip.name: tokens for clip, tokens in good}
             notices += _ownerless(folder, places[name], needs.text, [*videos, *others])
+    notices += _cut(lengths, needs.text_tokens)
     if bad:
         total = sum(len(group.clips) for group in groups) + len(bad)
         _judge(folder, bad, total, on_bad_clip, max_bad_share)
@@ -95,10 +97,8 @@ def _ownerless(folder: Path, place: Path, text: TextNeeded, videos: list[Path]) 
     return [f"{len(files)} files in {_below(folder, place / kind)} belong to no clip: {few}"]
 
 
-def _check(
-    video: Path, folder: Path, group: str, needs: Needs
-) -> tuple[Clip, str | None] | BadClip:
-    """Return the clip and what should be told about it, or why it cannot be used."""
+def _check(video: Path, folder: Path, group: str, needs: Needs) -> tuple[Clip, int] | BadClip:
+    """Return the clip and the tokens of its text, or why it cannot be used."""
     reasons, caption, tokens = [], "", 0
     try:
         facts = probe_video(video, thorough=needs.thorough)
@@ -133,9 +133,18 @@ def _check(
         bytes=facts.bytes,
         caption=caption,
     )
-    cut = tokens > needs.text_tokens
-    notice = f"{name}: its text embedding is cut from {tokens} to {needs.text_tokens} tokens"
-    return clip, notice if cut else None
+    if needs.text == "caption" and needs.count_tokens is not None:
+        tokens = needs.count_tokens(caption)
+    return clip, tokens
+
+
+def _cut(lengths: Mapping[str, int], most: int) -> list[str]:
+    """Tell which clips' text is too long."""
+    longer = [f"{name} ({tokens})" for name, tokens in lengths.items() if tokens > most]
+    if not longer:
+        return []
+    few = ", ".join(longer[:5]) + (" ..." if len(longer) > 5 else "")
+    return [f"{len(longer)} clips have more than {most} tokens of text, the rest is cut: {few}"]
 
 
 def read_caption(path: Path) -> str:

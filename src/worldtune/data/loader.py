@@ -1,5 +1,6 @@
 """Batches ready before the step asks for them."""
 
+import atexit
 import os
 import re
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from time import perf_counter
 from typing import Any, cast
+from weakref import WeakSet
 
 from torch.utils.data import DataLoader, Sampler
 
@@ -15,7 +17,7 @@ from worldtune.data.batch import Batch
 from worldtune.data.dataset import ClipSource
 from worldtune.data.order import Place
 from worldtune.data.workers import Board, Failure, Reading, as_read, set_up_worker
-from worldtune.errors import DataError
+from worldtune.errors import DataError, RunError
 
 _SHARED_MEMORY = Path("/dev/shm")
 _AHEAD = 2  # batches each worker keeps ready
@@ -57,17 +59,24 @@ class Loader:
             worker_init_fn=set_up_worker,
             multiprocessing_context=_workers_context() if num_workers else None,
         )
+        # Held here alone: torch ends its workers when the last reference goes, and a traceback
+        # may hold a caller's frame for long.
+        self._running: Iterator[Batch | Failure] | None = None
+        self._turn = 0
+        _OPEN.add(self)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Start the workers and return their batches."""
+        """Start the workers and return their batches; an earlier iterator ends."""
         assert self._loader is not None, "the loader was closed"
-        return self._checked(iter(self._loader))
+        self._running = iter(self._loader)
+        self._turn += 1
+        return self._batches(self._turn)
 
-    def _checked(self, raw: Iterator[Batch | Failure]) -> Iterator[Batch]:
-        while True:
+    def _batches(self, turn: int) -> Iterator[Batch]:
+        while self._running is not None and self._turn == turn:
             asked = perf_counter()
             try:
-                got = next(raw, None)
+                got = next(self._running, None)
             except RuntimeError as error:
                 raise self._death(error) from error
             self.wait_s = perf_counter() - asked
@@ -84,14 +93,16 @@ class Loader:
             return error
         pids = [int(number) for number in re.findall(r"\d+", message)]
         names = [self.source.name_of(clip) for clip in self._board.clips_of(pids)]
+        if not names:
+            return RunError(f"the loader's workers ended before they read a clip: {message}")
         return DataError(
-            f"a loader worker died while it read {' and '.join(names) or 'a clip'}: memory ran "
-            "out, or the file makes the decoder crash; lower num_workers, or remove the clip"
+            f"a loader worker died while it read {' and '.join(names)}: memory ran out, or the "
+            "file makes the decoder crash; lower num_workers, or remove the clip"
         )
 
     def close(self) -> None:
         """End the workers."""
-        self._loader = None  # torch ends them when the last reference goes
+        self._running = self._loader = None
 
     def __enter__(self) -> "Loader":
         """Return the loader, to be closed at the end of the block."""
@@ -102,6 +113,16 @@ class Loader:
         self.close()
 
 
+_OPEN: WeakSet[Loader] = WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """End the workers of a run that failed, before multiprocessing waits for them."""
+    for loader in list(_OPEN):
+        loader.close()
+
+
 def _workers_context() -> ForkServerContext:
     """Return a fork server that has imported what workers need.
 
@@ -109,7 +130,7 @@ def _workers_context() -> ForkServerContext:
     held at that moment; a spawned one takes seconds to import torch for each worker.
     """
     context = cast(ForkServerContext, get_context("forkserver"))
-    context.set_forkserver_preload(["worldtune.data.workers"])
+    context.set_forkserver_preload(["worldtune.data.server"])
     return context
 
 
