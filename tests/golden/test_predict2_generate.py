@@ -1,10 +1,15 @@
 """The sampler and the conditioning input of `worldtune generate` against the original's."""
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from tests.golden.networks import load_network, predict2_config
+from worldtune.checkpoint.names import PREDICT2
+from worldtune.data.batch import to_model_range
+from worldtune.inference.clip_input import conditioning_clip, read_given
 from worldtune.inference.sample import Sampling, sample_latents
-from worldtune.models.config import TransformerConfig
 from worldtune.models.transformer import Transformer
 from worldtune.objectives.coefficients import RectifiedFlow
 
@@ -14,32 +19,8 @@ TOLERANCE = 5e-6
 
 @pytest.fixture(scope="module")
 def network(predict2) -> Transformer:
-    sizes = predict2.json("config")
-    config = TransformerConfig(
-        model_channels=sizes["model_channels"],
-        num_blocks=sizes["num_blocks"],
-        num_heads=sizes["num_heads"],
-        mlp_ratio=sizes["mlp_ratio"],
-        text_channels=sizes["crossattn_emb_channels"],
-        adaln_lora_dim=sizes["adaln_lora_dim"],
-        latent_channels=sizes["in_channels"],
-        out_channels=sizes["out_channels"],
-        patch_spatial=sizes["patch_spatial"],
-        patch_temporal=sizes["patch_temporal"],
-        max_img_h=sizes["max_img_h"],
-        max_img_w=sizes["max_img_w"],
-        max_frames=sizes["max_frames"],
-        condition_mask=True,
-        padding_mask=sizes["concat_padding_mask"],
-        rope_ratio_h=sizes["rope_h"],
-        rope_ratio_w=sizes["rope_w"],
-        rope_ratio_t=sizes["rope_t"],
-    )
-    weights = {
-        name.removeprefix("net."): tensor for name, tensor in predict2.tensors("dit_state").items()
-    }
-    model = Transformer(config)
-    model.load_state_dict({name: weights[name] for name in model.state_dict()})
+    model = Transformer(predict2_config(predict2.json("config")))
+    load_network(model, predict2.tensors("dit_state"), PREDICT2)
     return model.requires_grad_(False)
 
 
@@ -68,28 +49,30 @@ def sampled(predict2, network, run, on_step=None):
     return latents, vectors
 
 
-def test_sampling_from_a_seed_gives_the_originals_latents(predict2, network, close):
-    runs = predict2.json("sampler")["runs"]
-    assert runs
-    for run in runs:
-        latents, vectors = sampled(predict2, network, run)
+@pytest.fixture(scope="module")
+def followed(predict2, network):
+    """Every stored run with its result, its steps and its vectors."""
+    found = []
+    for run in predict2.json("sampler")["runs"]:
+        steps = []
+        latents, vectors = sampled(predict2, network, run, steps.append)
+        found.append((run, latents, steps, vectors))
+    assert found
+    return found
 
+
+def test_sampling_from_a_seed_gives_the_originals_latents(followed, close):
+    for _, latents, _, vectors in followed:
         close(latents, vectors["final_latent"], TOLERANCE)
 
 
-def test_every_stored_step_predicts_and_moves_as_the_original_does(predict2, network, close):
-    compared = 0
-    for run in predict2.json("sampler")["runs"]:
-        steps = {}
-        _, vectors = sampled(
-            predict2, network, run, lambda step, steps=steps: steps.update({step.number: step})
-        )
-        assert sorted(steps) == list(range(run["steps"]))
+def test_every_stored_step_predicts_and_moves_as_the_original_does(followed, close):
+    for run, _, steps, vectors in followed:
+        assert [step.number for step in steps] == list(range(run["steps"]))
+        assert run["stored_steps"]
         for number in run["stored_steps"]:
             close(steps[number].x0.float(), vectors[f"step{number:02d}.x0_pred"], TOLERANCE)
             close(steps[number].state, vectors[f"step{number:02d}.next_sample"], TOLERANCE)
-            compared += 1
-    assert compared
 
 
 def test_noise_levels_are_the_originals(predict2):
@@ -109,3 +92,17 @@ def test_guiding_away_from_the_text_itself_is_not_guiding_at_all(predict2, netwo
 
     close(latents, vectors["final_latent"], TOLERANCE)
     assert torch.isfinite(latents).all()
+
+
+def test_an_image_becomes_the_originals_conditioning_clip(predict2, tmp_path):
+    golden = predict2.tensors("data")
+    expected = golden["infer_output_BCTHW_uint8"]
+    num_frames, height, width = expected.shape[2:]
+    path = tmp_path / "image.png"
+    Image.fromarray(golden["infer_image_HWC_uint8"].numpy()).save(path)
+
+    given, rest = read_given(path, 1, (height, width))
+    clip = conditioning_clip(given, num_frames, rest)
+
+    assert torch.equal(clip, to_model_range(expected))
+    assert np.ptp(expected[0, :, 0].numpy()) > 0

@@ -27,13 +27,14 @@ def write_clip(
 
     Each file is there whole or not at all; missing folders are made.
     """
+    # First of all, so that no clip is left without a record by what fails here.
+    text = json.dumps(record, indent=2, ensure_ascii=False)
     request.output.parent.mkdir(parents=True, exist_ok=True)
     if len(frames) == 1:
         _write_image(request.output, frames[0])
     else:
         write_video(request.output, frames, fps)
     with _whole_or_nothing(request.record) as unfinished:
-        text = json.dumps(record, indent=2, ensure_ascii=False)
         unfinished.write_text(text + "\n", encoding="utf-8")
 
 
