@@ -1,10 +1,14 @@
 """A video tokenizer that needs no weights: every fourth frame as 16 numbers per 8x8 cell.
 
-A latent is one picture, frame 0, 4, 8, ...: 13 or 14 lowest cosine waves of its brightness
-and the means of its two colour differences. The frames between are made from the two
-pictures around them, both of which a causal decoder has. Nothing is learned.
+A latent is one picture: frame 0, 4, 8, ... Of each cell it holds the 14 lowest cosine waves
+of its brightness and the mean of its two colour differences. So a latent of a clip is what
+the latent of that frame alone would be, and noise in one touches the frames around it only.
+The three frames between are not coded: the decoder follows the motion from one picture to
+the next. It has both, as a causal decoder must.
 
-Dims: B clips, T frames, S latents, H and W rows and columns of pixels.
+Nothing is learned from video; the constants are those of natural pictures at large.
+
+Dims: B clips, T frames, S latents, H and W rows and columns of pixels, Y and X of latents.
 """
 
 import hashlib
@@ -13,80 +17,98 @@ import math
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
-from worldtune.models.tokenizer import check_latents, check_video, count_frames
+from worldtune.models import waves
+from worldtune.models.motion import frames_between
+from worldtune.models.tokenizer import check_latents, check_video
 
-CELL = 8
+VERSION = 2
 FACTOR = 4
-# (colour, vertical wave, horizontal wave) of each channel.
-CHANNELS = (
-    (0, 0, 0), (0, 0, 1), (0, 1, 0), (0, 1, 1), (0, 0, 2), (0, 2, 0), (0, 1, 2), (0, 2, 1),
-    (0, 2, 2), (0, 0, 3), (0, 3, 0), (0, 1, 3), (0, 3, 1), (0, 2, 3), (1, 0, 0), (2, 0, 0),
+
+# Half turns per cell, down and across, lowest first. (4, 0) is the fourteenth because what
+# lies level, such as horizons, kerbs and roofs, is the commonest detail of an upright scene.
+BRIGHTNESS_WAVES = (
+    (0, 0), (0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1), (2, 2), (0, 3), (3, 0),
+    (1, 3), (3, 1), (4, 0),
 )  # fmt: skip
-# Deviations of the channels, in the units of orthonormal waves over values of -1 to 1.
-SCALE = (6.0, 1.5, 1.5, 0.5, 0.7, 0.7, 0.4, 0.4, 0.3, 0.4, 0.4, 0.25, 0.25, 0.2, 1.0, 0.5)
+COLOUR_WAVES = ((0, 0),)
+
+# Brightness, red against blue, and green against both: orthonormal, and within 2 degrees the
+# principal axes of colours in photographs (Krizhevsky et al. 2012, section 4.1).
+COLOUR_AXES = (
+    (1 / math.sqrt(3), 1 / math.sqrt(3), 1 / math.sqrt(3)),
+    (1 / math.sqrt(2), 0.0, -1 / math.sqrt(2)),
+    (-1 / math.sqrt(6), 2 / math.sqrt(6), -1 / math.sqrt(6)),
+)
+# Mean brightness of photographs (ImageNet's 0.449 of 1) and deviation along each axis, for
+# values of -1 to 1. Of the two colour differences it is half that of photographs of things:
+# streets are greyer.
+MEAN_BRIGHTNESS = (2 * 0.449 - 1) * math.sqrt(3)
+AXIS_DEVIATION = (0.74, 0.11, 0.055)
 
 
 class BuiltinTokenizer:
-    """The tokenizer of the demo and of the tests."""
+    """The tokenizer of the demo, of tests and of runs without published weights."""
 
     name = "builtin"
     temporal_factor = FACTOR
-    spatial_factor = CELL
-    latent_channels = len(CHANNELS)
+    spatial_factor = waves.CELL
+    latent_channels = len(BRIGHTNESS_WAVES) + 2 * len(COLOUR_WAVES)
 
     def __init__(self) -> None:
-        """Draw the waves."""
-        colour, wave = _waves(3), _waves(CELL)
-        self._kernels = torch.stack(
-            [torch.einsum("c,y,x->cyx", colour[c], wave[v], wave[h]) for c, v, h in CHANNELS]
-        ).float()
-        self._scale = torch.tensor(SCALE)
+        """Work out the kernels; takes some hundredths of a second, once a process."""
+        self._waves = BRIGHTNESS_WAVES + 2 * COLOUR_WAVES
+        analysis, synthesis, means = [], [], []
+        for axis, axis_waves in enumerate((BRIGHTNESS_WAVES, COLOUR_WAVES, COLOUR_WAVES)):
+            kernels = waves.make_kernels(axis_waves)
+            colour = torch.tensor(COLOUR_AXES[axis], dtype=torch.float64)[:, None, None]
+            deviation = (AXIS_DEVIATION[axis] * kernels.deviation)[:, None, None, None]
+            analysis.append(colour * kernels.analysis[:, None] / deviation)
+            synthesis.append(colour * kernels.synthesis[:, None] * deviation)
+            level = MEAN_BRIGHTNESS if axis == 0 else 0.0
+            means.append(level * kernels.analysis.sum((1, 2)) / deviation.flatten())
+        self._analysis = torch.cat(analysis).float()
+        self._synthesis = torch.cat(synthesis).float()
+        self._mean = torch.cat(means).float()[:, None, None]
 
+        read = (waves.CELL, waves.WINDOW, waves.CORRELATION_LENGTH, self._waves)
+        colours = (COLOUR_AXES, MEAN_BRIGHTNESS, AXIS_DEVIATION)
+        constants = repr((self.name, VERSION, FACTOR, read, colours))
+        self._fingerprint = hashlib.sha256(constants.encode()).hexdigest()[:16]
+
+    @torch.no_grad()
     def encode(self, video: Tensor) -> Float[Tensor, "b 16 s y x"]:
         """Normalised float32 latents of RGB frames [B, 3, T, H, W] in -1 to 1.
 
         Errors: DataError where the shape does not divide into latents.
         """
         check_video(self, video)
-        key_frames = video[:, :, ::FACTOR].float()
-        pictures = key_frames.transpose(1, 2).flatten(0, 1)
-        kernels = (self._kernels / self._scale[:, None, None, None]).to(video.device)
-        latents = functional.conv2d(pictures, kernels, stride=CELL)
-        return latents.unflatten(0, (len(video), -1)).transpose(1, 2).contiguous()
+        pictures = video[:, :, ::FACTOR].float().transpose(1, 2)
+        values = waves.read_waves(pictures.flatten(0, 1), self._analysis.to(video.device))
+        latents = values - self._mean.to(video.device)
+        return latents.unflatten(0, pictures.shape[:2]).transpose(1, 2).contiguous()
 
+    @torch.no_grad()
     def decode(self, latents: Tensor) -> Float[Tensor, "b 3 t h w"]:
-        """RGB frames in -1 to 1 of normalised latents [B, 16, S, H/8, W/8].
+        """RGB frames in -1 to 1, float32, of normalised latents [B, 16, S, H/8, W/8].
 
+        One latent at a time: memory beside the result does not grow with the clip.
         Errors: DataError for another number of channels or dims.
         """
         check_latents(self, latents)
-        cells = latents.float().transpose(1, 2).flatten(0, 1)
-        kernels = (self._kernels * self._scale[:, None, None, None]).to(latents.device)
-        pictures = functional.conv_transpose2d(cells, kernels, stride=CELL).clamp(-1, 1)
-        key_frames = pictures.unflatten(0, (len(latents), -1)).transpose(1, 2)
-        video = key_frames.new_empty(
-            *key_frames.shape[:2], count_frames(latents.shape[2], FACTOR), *key_frames.shape[3:]
-        )
-        video[:, :, ::FACTOR] = key_frames
-        for step in range(1, FACTOR):
-            share = step / FACTOR
-            video[:, :, step::FACTOR] = torch.lerp(
-                key_frames[:, :, :-1], key_frames[:, :, 1:], share
-            )
-        return video
+        picture = self._draw(latents[:, :, 0])
+        frames = [picture.unsqueeze(2)]
+        for index in range(1, latents.shape[2]):
+            before, picture = picture, self._draw(latents[:, :, index])
+            frames.append(frames_between(before, picture, FACTOR - 1))
+            frames.append(picture.unsqueeze(2))
+        return torch.cat(frames, dim=2)
 
     def fingerprint(self) -> str:
         """Of the name, the version and the constants."""
-        constants = repr((self.name, 1, CELL, FACTOR, CHANNELS, SCALE))
-        return hashlib.sha256(constants.encode()).hexdigest()[:16]
+        return self._fingerprint
 
-
-def _waves(size: int) -> Float[Tensor, "k n"]:
-    """Orthonormal cosine waves (DCT-II), one a row, in float64."""
-    place = torch.arange(size, dtype=torch.float64) + 0.5
-    wave = torch.arange(size, dtype=torch.float64)[:, None]
-    rows = torch.cos(math.pi * wave * place / size) * math.sqrt(2 / size)
-    rows[0] /= math.sqrt(2)
-    return rows
+    def _draw(self, latent: Float[Tensor, "b 16 y x"]) -> Float[Tensor, "b 3 h w"]:
+        values = latent.float() + self._mean.to(latent.device)
+        picture = waves.draw_picture(values, self._synthesis.to(latent.device), self._waves)
+        return picture.clamp(-1, 1)
