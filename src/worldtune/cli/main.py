@@ -10,18 +10,26 @@ from typing import cast
 
 import typer
 
+from worldtune.cli.demo import demo
 from worldtune.cli.generate import generate
+from worldtune.cli.inspect import inspect
+from worldtune.cli.join import join
 from worldtune.cli.show import show
+from worldtune.cli.split import split
 from worldtune.cli.train import train
 from worldtune.errors import ExitStatus, WorldtuneError
 
 COMMANDS: dict[str, Callable[..., object]] = {
+    "demo": demo,
     "train": train,
     "generate": generate,
     "show": show,
+    "inspect": inspect,
+    "split": split,
+    "join": join,
 }
 # Commands that read their words themselves, in the grammar of the published commands.
-OWN_GRAMMAR = {"allow_extra_args": True, "ignore_unknown_options": True}
+OWN_GRAMMAR = {"ignore_unknown_options": True}
 WITH_OWN_GRAMMAR = ("train", "show")
 
 # typer may bring a click of its own, so its class of usage mistakes is asked of typer.

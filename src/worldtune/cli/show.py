@@ -12,7 +12,9 @@ from worldtune.config.words import read_words
 
 
 def show(
-    context: typer.Context,
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="WORDS", help="EXPERIMENT and key=value.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
     schema: Annotated[
         bool, typer.Option("--schema", help="Every setting, with its default and meaning.")
@@ -25,7 +27,7 @@ def show(
       worldtune show EXPERIMENT trainer.max_iter=100
       worldtune show --config=my_run.py EXPERIMENT
     """
-    words = context.args
+    words = words or []
     from worldtune.cli import settings_table
 
     if schema:

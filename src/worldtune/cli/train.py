@@ -5,6 +5,7 @@ Nothing heavy is imported here: `--help` has half a second.
 
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
@@ -29,9 +30,13 @@ group=option       choose an option of a group
 """
 
 
-def train(context: typer.Context) -> int:
+def train(
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="WORDS", help="Flags and key=value.")
+    ] = None,
+) -> int:
     """Entry of the command line; its help is HELP."""
-    return start(context.args)
+    return start(words or [])
 
 
 train.__doc__ = HELP

@@ -1,8 +1,8 @@
 """Composing a recipe from its sources with Hydra: the one file that knows Hydra.
 
-Hydra chooses the options, orders the sources and reads the `key=value` words. What it
-leaves unsaid (a key that does not exist, a value of the wrong kind) is found by checking
-its result against the schema.
+Hydra chooses the options, orders the sources and reads the `key=value` words. The values are
+laid over one another by `origins.lay`, which remembers who set each, and checked against the
+schema: Hydra says nothing of a key that does not exist or a value of the wrong kind.
 """
 
 import os
@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from hydra import compose as hydra_compose
 from hydra import initialize
+from hydra.conf import HydraConf
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -57,7 +57,7 @@ class Composed:
 
 @dataclass(frozen=True)
 class Sources:
-    """What was composed: the tree that Hydra made, and the sources in Hydra's order."""
+    """What was composed: the sources in Hydra's order, and the tree that they make."""
 
     tree: Tree
     """With interpolations as they were written."""
@@ -128,47 +128,47 @@ def compose_sources(
     layers = gather(root, experiment, user_file, environment)
     choices, words = _read_words(layers, overrides)
     try:
-        # The order is asked for first, of sources without values: Hydra copies what it loads.
-        with _hydra(layers, with_values=False):
-            ordered = _ordered(layers, choices)
-        sources = [*ordered, *_words_that_apply(layers, ordered, words)]
-        passed = [word.text for word in sources if isinstance(word, Word)]
-        with _hydra(layers, with_values=True):
-            config = hydra_compose(CONFIG, overrides=[*choices, *passed])
-    except (HydraException, OmegaConfBaseException) as error:
-        layers.mistakes.append(Mistake(f"the settings cannot be composed: {error}".strip()))
+        ordered = _ordered(layers, choices)
+    except HydraException as error:
+        layers.mistakes.append(Mistake(f"the choices of options do not work: {error}"))
         raise_all(layers.mistakes, {})
         raise
-    tree = _container(config)
-    resolved = _resolved(config, layers)
+    sources = [*ordered, *_words_that_apply(layers, ordered, words)]
+    tree = lay(sources)
+    resolved = _resolved(tree, layers)
     return Sources(tree, resolved, tuple(sources), tuple(layers.notices), tuple(layers.mistakes))
 
 
 @contextmanager
-def _hydra(layers: Layers, *, with_values: bool) -> Iterator[None]:
-    """Hydra with these sources in its store, and what was in it before put back after."""
+def hydra_store() -> Iterator[ConfigStore]:
+    """Hydra with an empty store; what was in it before is put back after."""
     store = ConfigStore.instance()
     before = store.repo
-    store.repo = {name: node for name, node in before.items() if name.startswith(("hydra", "_"))}
+    store.repo = {name: node for name, node in before.items() if name.startswith("_")}
     try:
-        base = layers.base if with_values else {}
-        store.store(name=CONFIG, node={"defaults": layers.defaults_list(), **base})
-        for group, name, option in layers.taking_part():
-            node = dict(option.values) if with_values else {}
-            if option.defaults:
-                node = {"defaults": list(option.defaults), **node}
-            store.store(group=group, name=name, node=node, package=option.package)
+        # Hydra's settings of itself, without the launchers and sweepers that it looks up for them.
+        store.store(group="hydra", name="config", node=HydraConf(defaults=[]), package="hydra")
         with initialize(version_base="1.3", config_path=None):
-            yield
+            yield store
     finally:
         store.repo = before
 
 
 def _ordered(layers: Layers, choices: Sequence[str]) -> list[Layer]:
-    """The sources that take part, in the order in which Hydra lays them over one another."""
-    loader = GlobalHydra.instance().config_loader()
+    """The sources that take part, in the order in which Hydra lays them over one another.
+
+    Hydra is given the lists of choices without the values, because it copies what it loads.
+    That laying the values over one another in its order makes what Hydra would is tested.
+    """
+    with hydra_store() as store:
+        store.store(name=CONFIG, node={"defaults": layers.defaults_list()})
+        for group, name, option in layers.taking_part():
+            node = {"defaults": list(option.defaults)} if option.defaults else {}
+            store.store(group=group, name=name, node=node, package=option.package)
+        loader = GlobalHydra.instance().config_loader()
+        order = loader.compute_defaults_list(CONFIG, list(choices), RunMode.RUN).defaults
     result: list[Layer] = []
-    for default in loader.compute_defaults_list(CONFIG, list(choices), RunMode.RUN).defaults:
+    for default in order:
         group, _, name = (default.config_path or "").partition("/")
         if group == CONFIG:
             result.append(Layer(DEFAULTS, layers.base, built_in=True))
@@ -256,29 +256,22 @@ def _words_that_apply(
         yield word
 
 
-def _container(config: Mapping[Any, Any]) -> Tree:
-    tree = OmegaConf.to_container(config, resolve=False)
-    assert isinstance(tree, dict)
-    return {str(key): value for key, value in tree.items()}
-
-
-def _resolved(config: Mapping[Any, Any], layers: Layers) -> Tree:
+def _resolved(tree: Tree, layers: Layers) -> Tree:
     """The tree with its ${...} filled in; those that lead nowhere are mistakes."""
-    tree = _container(config)
-    for path, written in leaves(tree):
-        if "${" not in str(written):
-            continue
+    written = [(path, value) for path, value in leaves(tree) if "${" in str(value)]
+    config = OmegaConf.create(tree) if written else None
+    for path, value in written:
         tree = without(tree, path)
         try:
             node: Any = config
             for key in path:
                 node = node[key]
-            value = (
+            found = (
                 OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
             )
         except OmegaConfBaseException:
-            text = f"{dotted(path)} is '{written}', which leads nowhere; expected ${{another.key}}"
+            text = f"{dotted(path)} is '{value}', which leads nowhere; expected ${{another.key}}"
             layers.mistakes.append(Mistake(text, (dotted(path),)))
         else:
-            tree = merged(tree, nested(path, value))
+            tree = merged(tree, nested(path, found))
     return tree

@@ -92,8 +92,9 @@ def gather(
     """
     layers = Layers(root, {}, {}, None)
     layers.base = merged(default_tree(root.schema), root.values)
-    variables = root.environment(environment) if root.environment else {}
-    who = "an environment variable"
+    written = environment.get(root.environment_variable, "")
+    variables = root.read_environment(written) if root.read_environment else {}
+    who = root.environment_variable
     layers.options[ENVIRONMENT] = {ENVIRONMENT: Option(who, "_global_", variables)}
     for group in root.groups:
         options = {
@@ -125,11 +126,13 @@ def _add_entry(layers: Layers, entry: StoreEntry, user_file: UserFile) -> None:
         return
     where = known.package if entry.package is None else entry.package
     inside = () if where == "_global_" else tuple(where.split("."))
-    tree, mistakes = read_targets(nested(inside, entry.node), layers.root.targets, who)
+    values = {key: value for key, value in entry.node.items() if key != "defaults"}
+    defaults = tuple(_defaults(layers, entry.node.get("defaults", ()), who))
+    tree, mistakes = read_targets(nested(inside, values), layers.root.targets, who)
     layers.mistakes.extend(mistakes)
     if entry.name in layers.options[group]:
         layers.notices.append(f"{who} takes the place of the built-in one")
-    layers.options[group][entry.name] = Option(who, "_global_", tree)
+    layers.options[group][entry.name] = Option(who, "_global_", tree, defaults)
 
 
 def _add_experiment(layers: Layers, name: str, user_file: UserFile | None) -> None:

@@ -47,7 +47,7 @@ class Word:
 
 
 def reaches(tree: Tree, path: tuple[str | int, ...]) -> bool:
-    """Whether the tree has something at a path, which may step into lists."""
+    """Whether the tree has something, not nothing, at a path, which may step into lists."""
     value: Any = tree
     for step in path:
         if isinstance(value, list):
@@ -55,7 +55,7 @@ def reaches(tree: Tree, path: tuple[str | int, ...]) -> bool:
         if not isinstance(value, dict) or step not in value:
             return False
         value = value[step]
-    return True
+    return value is not None
 
 
 def lay(sources: Sequence[Layer | Word]) -> Tree:

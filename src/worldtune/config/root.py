@@ -78,8 +78,10 @@ class Root:
     """Classes that a `_target_` may name, by the key it stands under."""
     notices: Callable[[Facts], tuple[str, ...]] | None = None
     """From the facts of a composition to what is worth a remark."""
-    environment: Callable[[Mapping[str, str]], Tree] | None = None
-    """Values that the original took from environment variables."""
+    environment_variable: str = ""
+    """An environment variable of the original that sets values."""
+    read_environment: Callable[[str], Tree] | None = None
+    """From the content of that variable to the values."""
 
     def group(self, name: str) -> Group | None:
         """The group of that name."""

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from worldtune.config.mistakes import Mistake, listed_words
-from worldtune.config.tree import Path, Tree, dotted
+from worldtune.config.tree import Path, Tree, dotted, plain
 
 LAZY_KEYS = ("_target_", "_recursive_", "_convert_")
 # Filled in for the real ranks when the run starts, whatever a file computed for them.
@@ -42,8 +42,9 @@ def _read(
         if key in LAZY_KEYS:
             continue
         below = (*path, key)
-        read = _read(value, below, targets, who, mistakes) if isinstance(value, Mapping) else value
-        result[key] = read
+        is_section = isinstance(value, Mapping)
+        read = _read(value, below, targets, who, mistakes) if is_section else plain(value)
+        result[str(key)] = read
     if isinstance(result.get("sampler"), dict) and len(path) == 1:
         result["sampler"] = _sampler(result, path, who, mistakes)
     return result

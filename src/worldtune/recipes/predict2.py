@@ -1,12 +1,12 @@
 """The root of Predict2 Video2World: its groups and what they default to."""
 
 import shlex
-from collections.abc import Mapping
 
 from worldtune.config.notices import notices_of
 from worldtune.config.predict2 import Predict2Recipe
 from worldtune.config.root import Group, Root
-from worldtune.config.tree import Tree, nested
+from worldtune.config.tree import Tree, merged, nested
+from worldtune.errors import RecipeError
 from worldtune.recipes.predict2_experiments import EXPERIMENTS
 from worldtune.recipes.predict2_models import DEFAULT_MODEL, UNSUPPORTED_MODELS, model_options
 
@@ -57,17 +57,27 @@ LORA: dict[str, Tree] = {
 NOT_HERE = "put your clips in a folder and name it in dataloader_train.dataset.dataset_dir"
 
 
-def read_environment(variables: Mapping[str, str]) -> Tree:
-    """What COSMOS_PREDICT2_ARGS sets: --checkpoints DIR and --text_encoder NAME."""
+ENVIRONMENT_VARIABLE = "COSMOS_PREDICT2_ARGS"
+ENVIRONMENT_FLAGS = {
+    "--checkpoints": ("checkpoint", "weights_dir"),
+    "--text_encoder": ("model", "config", "pipe_config", "text_encoder", "cls"),
+}
+
+
+def read_environment(written: str) -> Tree:
+    """Read --checkpoints DIR and --text_encoder NAME.
+
+    Raises RecipeError for anything else.
+    """
     result: Tree = {}
-    words = iter(shlex.split(variables.get("COSMOS_PREDICT2_ARGS", "")))
+    words = iter(shlex.split(written))
     for word in words:
         flag, equals, value = word.partition("=")
         value = value if equals else next(words, "")
-        if flag == "--checkpoints":
-            result |= nested(("checkpoint", "weights_dir"), value)
-        elif flag == "--text_encoder":
-            result |= nested(("model", "config", "pipe_config", "text_encoder", "cls"), value)
+        if flag not in ENVIRONMENT_FLAGS or not value:
+            expected = "expected --checkpoints DIR and --text_encoder NAME"
+            raise RecipeError(f"{ENVIRONMENT_VARIABLE}='{written}' is not understood; {expected}")
+        result = merged(result, nested(ENVIRONMENT_FLAGS[flag], value))
     return result
 
 
@@ -107,6 +117,8 @@ PREDICT2 = Root(
     config_paths=("cosmos_predict2/configs/base/config.py",),
     output_root_variable="IMAGINAIRE_OUTPUT_ROOT",
     notices=notices_of,
+    environment_variable=ENVIRONMENT_VARIABLE,
+    read_environment=read_environment,
     aliases={"data_val": "dataloader_val", "data_train": "dataloader_train"},
     targets={
         "model": ("Predict2Video2WorldModel",),
