@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.inference.conftest import picture
+from tests.inference.fixtures import picture
 from tests.reference.cover_crop import cover_and_crop
 from worldtune.data.video import write_video
 from worldtune.errors import DataError

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from tests.inference.conftest import picture
+from tests.inference.fixtures import picture
 from tests.inference.recipes import tiny_recipe
 from worldtune.checkpoint import sections
 from worldtune.checkpoint.state import write_state

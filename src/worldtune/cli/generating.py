@@ -3,23 +3,31 @@
 from typing import cast
 
 import torch
+from rich.console import Console
 
 from worldtune.cli.generate import Words
 from worldtune.cli.generate_model import find_model
-from worldtune.errors import RecipeError
+from worldtune.errors import RecipeError, RunError
 from worldtune.inference.generate import generate
 from worldtune.inference.hooks import build_hooks
 from worldtune.inference.pieces import pipeline
 from worldtune.inference.plan import Plan
+from worldtune.inference.progress import told_on
 from worldtune.inference.request import NEGATIVE_PROMPT, ClipRequest, Wishes, read_batch
 from worldtune.inference.sizes import AspectRatio, Resolution, choose_size
-from worldtune.train.logs import CONSOLE, log_lines
 
 
 def run(words: Words) -> None:
     """Carry out what the words say. Errors: WorldtuneError for whatever stops it."""
-    with log_lines(None):
-        generate(make_plan(words), CONSOLE)
+    console = Console()
+    try:
+        with told_on(console):
+            generate(make_plan(words), console)
+    except KeyboardInterrupt:
+        raise RunError(
+            "stopped before all was made; clips told as written are whole, and nothing is left "
+            "of the others"
+        ) from None
 
 
 def make_plan(words: Words) -> Plan:

@@ -1,6 +1,8 @@
 """How far a command is: a bar on a terminal, now and then a line elsewhere."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
@@ -9,6 +11,33 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 log = logging.getLogger("worldtune")
 
 LINES = 5  # of one clip, where there is no bar
+
+
+class _ConsoleHandler(logging.Handler):
+    """Prints above a bar where there is one."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._console.print(self.format(record), markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def told_on(console: Console) -> Iterator[None]:
+    """Send `[LEVEL] message` lines to the console."""
+    handler = _ConsoleHandler(console)
+    handler.setFormatter(logging.Formatter("[%(levelname)s] %(message)s"))
+    before = log.level, log.propagate
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.level, log.propagate = before
 
 
 class SamplingProgress:
