@@ -62,7 +62,7 @@ def draw(canvas: np.ndarray, body: Body) -> None:
 
 def draw_ring(canvas: np.ndarray, x: float, y: float, radius: float, strength: float) -> None:
     """Brighten a thin circle, as of a blow; strength 0 to 1."""
-    body = Body("circle", (1, 1, 1), radius, x, y)
+    body = Body("circle", (1.0, 1.0, 1.0), radius, x, y)
     rows, columns, dx, dy = _window(canvas, body, radius + 0.05)
     near = np.exp(-(((np.hypot(dx, dy) - radius) / 0.012) ** 2))[..., None]
     canvas[rows, columns] += strength * near * (1 - canvas[rows, columns])

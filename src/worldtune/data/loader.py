@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import Any, cast
 from weakref import WeakSet
 
+import torch
 from torch.utils.data import DataLoader, Sampler
 
 from worldtune.data.batch import Batch
@@ -45,8 +46,7 @@ class Loader:
         self.source = source
         self.wait_s = 0.0
         self._board = Board(num_workers)
-        cores = len(os.sched_getaffinity(0))
-        threads = min(_MOST_THREADS, max(1, cores // max(num_workers, 1)))
+        threads = min(_MOST_THREADS, max(1, _cores() // max(num_workers, 1)))
         ahead = _batches_ahead(source, batch_size, num_workers) if num_workers else None
         self._loader: DataLoader[Batch | Failure] | None = DataLoader(
             Reading(source, self._board, threads),
@@ -58,6 +58,8 @@ class Loader:
             persistent_workers=num_workers > 0,
             worker_init_fn=set_up_worker,
             multiprocessing_context=_workers_context() if num_workers else None,
+            # Else torch draws from the run's own generator, once more for every resume.
+            generator=torch.Generator(),
         )
         # Held here alone: torch ends its workers when the last reference goes, and a traceback
         # may hold a caller's frame for long.
@@ -121,6 +123,13 @@ def _close_all() -> None:
     """End the workers of a run that failed, before multiprocessing waits for them."""
     for loader in list(_OPEN):
         loader.close()
+
+
+def _cores() -> int:
+    """Return the cores that this process may use, where the system tells."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _workers_context() -> ForkServerContext:

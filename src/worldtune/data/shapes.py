@@ -164,7 +164,8 @@ def _meeting(random: np.random.Generator, width: float, one: Body, other: Body) 
     angle, hit = random.uniform(0, 2 * pi), random.uniform(0.35, 0.6)
     x, y = random.uniform(0.3, 0.7) * width, random.uniform(0.3, 0.7)
     normal, along = (cos(angle), sin(angle)), (-sin(angle), cos(angle))
-    towards, back = random.uniform(0.5, 1.0, 2)
+    # Slower where the longer side is short, else hardly any draw would fit.
+    towards, back = random.uniform(0.5, 1.0, 2) * min(1.0, max(width, 1.0) / 1.7)
     slide = random.uniform(-0.25, 0.25, 2)
     # Equal masses swap what they have along the line between them.
     speeds = ((towards, -back), (-back, towards))
@@ -202,7 +203,7 @@ def _inside(random: np.random.Generator, width: float, body: Body) -> tuple[floa
 
 def _fits(place: tuple[float, float], width: float, body: Body) -> bool:
     room = reach_of(body) + _MARGIN / 2
-    return room < place[0] < width - room and room < place[1] < 1 - room
+    return bool(room < place[0] < width - room and room < place[1] < 1 - room)
 
 
 def draw_scene(scene: Scene, size: tuple[int, int], frames: int) -> Iterator[np.ndarray]:
@@ -219,12 +220,13 @@ def write_clips(
     kind: Kind = "normal",
     size: tuple[int, int] = (128, 224),
     frames: int = 33,
-    fps: float = 16.0,
+    fps: float | int = 16,
     seed: int = 0,
 ) -> list[Path]:
     """Write clips with captions as a folder that list_clips reads; return the videos.
 
-    size is (height, width), both even. The same arguments give the same files.
+    size is (height, width), both even. The same arguments give the same pictures, and the same
+    files where both sides are multiples of 16 (x264 reads unset memory past other edges).
     """
     height, width = size
     written = []

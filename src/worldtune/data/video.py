@@ -25,7 +25,12 @@ def to_pixels(video_3THW: Float[Tensor, "3 t h w"]) -> UInt8[Tensor, "t h w 3"]:
 
 
 def write_video(
-    path: Path, frames: UInt8[Tensor, "t h w 3"], fps: float, *, crf: int = 16, threads: int = 0
+    path: Path,
+    frames: UInt8[Tensor, "t h w 3"],
+    fps: float | int,
+    *,
+    crf: int = 16,
+    threads: int = 0,
 ) -> None:
     """Write frames as H.264 in yuv420p, colours tagged BT.709.
 
