@@ -65,6 +65,16 @@ def test_a_hook_is_made_with_the_recipes_settings_for_it():
     assert (hooks.edit_video(FRAMES)[:, :, 8:] == 90).all()
 
 
+def test_a_hook_is_named_by_the_settings_that_enable_it_and_by_the_command_before_them():
+    section = {"enabled": True, "callable": f"{HERE}:Strict"}
+    both = settings(guardrail_config=section)
+    assert isinstance(build_hooks(both).guardrail, hook_examples.Strict)
+    assert build_hooks(both, guardrail=f"{HERE}:Cropping").guardrail_told == f"{HERE}:Cropping"
+
+    hooks = build_hooks(settings(guardrail_config=section | {"enabled": False}))
+    assert (hooks.guardrail, hooks.guardrail_told) == (None, "absent")
+
+
 def test_a_refiner_sees_the_frames():
     hooks = build_hooks(settings(), refiner=f"{HERE}:longer")
 

@@ -51,6 +51,7 @@ class HelperModelSettings(Settings):
     """A helper model of the original's sampling: prompt refiner or guardrail."""
 
     enabled: bool = setting(False, "Use it.")
+    callable: str = setting("", "What makes it, as package.module:callable; none comes along.")
     checkpoint_dir: str = setting("checkpoints", "Folder of its weights.")
     offload_model_to_cpu: bool = setting(True, "Keep it off the GPU between uses.")
 

@@ -139,12 +139,15 @@ def _hook(
         if name is not None:
             raise RecipeError(f"{flag} and --no-{flag[2:]} are both given; keep one of them")
         return None, SWITCHED_OFF, []
+    if name is None and settings.enabled:
+        name = settings.callable or None
     if name is not None:
         return load(name, settings), name, []
     if settings.enabled:
         warning = (
             f"The settings enable a {what}, and none comes with this project: clips are made "
-            f"without. Name one with {flag} package.module:callable"
+            f"without. Name one with {flag} package.module:callable, or in its settings as "
+            "callable"
         )
         return None, ENABLED_AND_ABSENT, [warning]
     return None, ABSENT, []
