@@ -1,10 +1,11 @@
 """A video tokenizer that needs no weights: every fourth frame as 16 numbers per 8x8 cell.
 
 A latent is one picture: frame 0, 4, 8, ... Of each cell it holds the 14 lowest cosine waves
-of its brightness and the mean of its two colour differences. So a latent of a clip is what
-the latent of that frame alone would be, and noise in one touches the frames around it only.
-The three frames between are not coded: the decoder follows the motion from one picture to
-the next. It has both, as a causal decoder must.
+of its brightness (`waves.py`) and the means of its two colour differences, which the decoder
+sharpens (`colour.py`). So a latent of a clip is what the latent of that frame alone would be,
+and noise in one touches only the frames around it. The three frames between are not coded:
+the decoder follows the motion from one picture to the next (`motion.py`). It has both, as a
+causal decoder must.
 
 Nothing is learned from video; the constants are those of natural pictures at large.
 
@@ -19,10 +20,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from worldtune.models import waves
+from worldtune.models.colour import follow_brightness
 from worldtune.models.motion import frames_between
 from worldtune.models.tokenizer import check_latents, check_video
 
-VERSION = 2
+VERSION = 1
 FACTOR = 4
 
 # Half turns per cell, down and across, lowest first. (4, 0) is the fourteenth because what
@@ -32,6 +34,8 @@ BRIGHTNESS_WAVES = (
     (1, 3), (3, 1), (4, 0),
 )  # fmt: skip
 COLOUR_WAVES = ((0, 0),)
+# The channels of a cell's brightness and two colour differences as a whole.
+LEVEL_CHANNELS = (0, len(BRIGHTNESS_WAVES), len(BRIGHTNESS_WAVES) + 1)
 
 # Brightness, red against blue, and green against both: orthonormal, and within 2 degrees the
 # principal axes of colours in photographs (Krizhevsky et al. 2012, section 4.1).
@@ -57,24 +61,33 @@ class BuiltinTokenizer:
 
     def __init__(self) -> None:
         """Work out the kernels; takes some hundredths of a second, once a process."""
+        self._axes = torch.tensor(COLOUR_AXES, dtype=torch.float64)
         self._waves = BRIGHTNESS_WAVES + 2 * COLOUR_WAVES
         analysis, synthesis, means = [], [], []
         for axis, axis_waves in enumerate((BRIGHTNESS_WAVES, COLOUR_WAVES, COLOUR_WAVES)):
             kernels = waves.make_kernels(axis_waves)
-            colour = torch.tensor(COLOUR_AXES[axis], dtype=torch.float64)[:, None, None]
             deviation = (AXIS_DEVIATION[axis] * kernels.deviation)[:, None, None, None]
-            analysis.append(colour * kernels.analysis[:, None] / deviation)
-            synthesis.append(colour * kernels.synthesis[:, None] * deviation)
+            only_axis = torch.eye(3, dtype=torch.float64)[axis, :, None, None]
+            read = kernels.analysis[:, None] / deviation
+            analysis.append(read * self._axes[axis, :, None, None])
+            synthesis.append(kernels.synthesis[:, None] * deviation * only_axis)
             level = MEAN_BRIGHTNESS if axis == 0 else 0.0
-            means.append(level * kernels.analysis.sum((1, 2)) / deviation.flatten())
+            means.append(level * read.sum((1, 2, 3)))
         self._analysis = torch.cat(analysis).float()
         self._synthesis = torch.cat(synthesis).float()
         self._mean = torch.cat(means).float()[:, None, None]
 
-        read = (waves.CELL, waves.WINDOW, waves.CORRELATION_LENGTH, self._waves)
-        colours = (COLOUR_AXES, MEAN_BRIGHTNESS, AXIS_DEVIATION)
-        constants = repr((self.name, VERSION, FACTOR, read, colours))
-        self._fingerprint = hashlib.sha256(constants.encode()).hexdigest()[:16]
+        # Numbers of an even picture of level 1: the first wave of brightness and the colours.
+        one = waves.make_kernels(COLOUR_WAVES)
+        spread = torch.tensor(AXIS_DEVIATION, dtype=torch.float64) * one.deviation
+        self._per_level = (one.analysis.sum() / spread).float()[:, None, None]
+        self._coarse = (one.synthesis * one.analysis.sum())[:, None].float()
+
+        constants = (
+            (self.name, VERSION, FACTOR, waves.CELL, waves.WINDOW, waves.CORRELATION_LENGTH),
+            (self._waves, COLOUR_AXES, MEAN_BRIGHTNESS, AXIS_DEVIATION),
+        )
+        self._fingerprint = hashlib.sha256(repr(constants).encode()).hexdigest()[:16]
 
     @torch.no_grad()
     def encode(self, video: Tensor) -> Float[Tensor, "b 16 s y x"]:
@@ -109,6 +122,12 @@ class BuiltinTokenizer:
         return self._fingerprint
 
     def _draw(self, latent: Float[Tensor, "b 16 y x"]) -> Float[Tensor, "b 3 h w"]:
-        values = latent.float() + self._mean.to(latent.device)
-        picture = waves.draw_picture(values, self._synthesis.to(latent.device), self._waves)
-        return picture.clamp(-1, 1)
+        """RGB of one latent, -1 to 1."""
+        device = latent.device
+        values = latent.float() + self._mean.to(device)
+        levels = values[:, LEVEL_CHANNELS] / self._per_level.to(device)
+        picture = waves.draw_picture(values, self._synthesis.to(device), self._waves)
+        coarse = waves.draw_picture(levels[:, :1], self._coarse.to(device), COLOUR_WAVES)
+        picture = follow_brightness(picture, coarse, levels)
+        axes = self._axes.to(device, torch.float32)
+        return torch.einsum("ac,bahw->bchw", axes, picture).clamp(-1, 1)
