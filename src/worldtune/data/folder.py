@@ -63,10 +63,10 @@ def _missing(folder: Path) -> str:
         return f"{folder} holds .mp4 files itself; {LAYOUT}: move them into {folder / VIDEOS}"
     mixed = sorted(path.parent.name for path in folder.glob(f"*/{VIDEOS}"))
     if mixed:
-        shares = ",".join(f"{name}:1" for name in mixed)
+        shares = ", ".join(f"{folder / name}: 1" for name in mixed)
         return (
-            f"{folder} has no {VIDEOS}/, but its folders {', '.join(mixed)} do; "
-            f"name one of them, or mix them by dataset.mix={{{shares}}}"
+            f"{folder} has no {VIDEOS}/, but its folders {', '.join(mixed)} do; name one of them, "
+            f"or mix them by dataset.mix={{{shares}}} in place of dataset_dir"
         )
     return f"{folder} has no {VIDEOS}/{_near(folder / VIDEOS)}, {_contents(folder)}; {LAYOUT}"
 

@@ -23,14 +23,14 @@ def resize_frame(
     """Bring one frame to (height, width): bilinear with antialiasing, in float32.
 
     The result is truncated, not rounded, as in the original: uint8 kernels and rounding both
-    change most pixels by 1.
+    change most pixels by 1. A frame that has the size already is given back, not copied.
 
     Source: the resize and the centre crop of Cosmos-Predict2's dataset and image conditioning.
     """
     height, width = size
     frame = frame_HWC.permute(2, 0, 1)
     if frame.shape[1:] == size:
-        return frame.contiguous()
+        return frame
     scaled = _covering(frame.shape[1], frame.shape[2], size) if how == "crop" else size
     unit = frame[None].to(torch.float32).div_(255)
     if unit.shape[2:] != scaled:
