@@ -1,6 +1,7 @@
 """The published layout: written whole, pointed to last, and read with its losses named."""
 
 import errno
+import shutil
 from pathlib import Path
 
 import pytest
@@ -144,11 +145,12 @@ def test_the_pointer_moves_after_all_four_files_are_whole(predict2, tmp_path: Pa
 
 def test_a_failure_at_any_call_leaves_a_pointer_to_whole_files(predict2, tmp_path: Path):
     model = NativeModel(PREDICT2, predict2.config, {"t_embedding_norm.weight": torch.ones(32)})
+    write(tmp_path / "saved", 400, "all", model)
     trace = TracingDisk()
     write(tmp_path / "trial", 500, "all", model, disk=trace)
     for number in range(len(trace.trace)):
         folder = tmp_path / str(number)
-        write(folder, 400, "all", model)
+        shutil.copytree(tmp_path / "saved", folder)
         with pytest.raises(RunError, match="published files of iteration 500 could not be saved"):
             write(folder, 500, "all", model, disk=TracingDisk(fails_at(number, errno.ENOSPC)))
         pointed = (folder / "latest_checkpoint.txt").read_text().strip()

@@ -155,7 +155,9 @@ def check_space(folder: Path, needed: int) -> None:
 
 def gib(count: int) -> str:
     """A size as messages say it."""
-    return f"{count / 2**30:.2f} GiB" if count >= 2**20 else f"{count:,} bytes"
+    if count < 2**20:
+        return f"{count:,} bytes"
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
 
 
 def save_failed(what: str, folder: Path, needed: int | None, fault: OSError) -> WorldtuneError:

@@ -13,12 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cache
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from worldtune.models.config import TransformerConfig
-from worldtune.models.rope import split_head_dim
+
+# torch is imported only to rebuild entries, so that a file is described without it.
+if TYPE_CHECKING:
+    import torch
 
 Row = tuple[str, str]
 
@@ -44,7 +45,7 @@ class NameTable:
 
     family: str
     rows: tuple[Row, ...]
-    rebuild: Callable[[TransformerConfig], dict[str, Tensor]]
+    rebuild: Callable[[TransformerConfig], dict[str, "torch.Tensor"]]
     rebuilt_names: frozenset[str]
     beside_names: frozenset[str] = frozenset()
 
@@ -66,7 +67,7 @@ class NameTable:
         """The file's name for a weight of the network; None where it has none."""
         return _translate(module_name, tuple((ours, theirs) for theirs, ours in self.rows))
 
-    def rebuilt(self, config: TransformerConfig) -> dict[str, Tensor]:
+    def rebuilt(self, config: TransformerConfig) -> dict[str, "torch.Tensor"]:
         """The entries to put back into a file of this network, by their names in the file."""
         return self.rebuild(config)
 
@@ -158,13 +159,19 @@ TRANSFER1_ROWS: tuple[Row, ...] = (
 )
 
 
-def _position_numbers(config: TransformerConfig) -> dict[str, Tensor]:
+def _position_numbers(config: TransformerConfig) -> dict[str, "torch.Tensor"]:
     """0, 1, 2, ... up to the longest axis of the token grid."""
+    import torch
+
     return {"pos_embedder.seq": torch.arange(max(config.max_grid), dtype=torch.float32)}
 
 
-def _predict2_entries(config: TransformerConfig) -> dict[str, Tensor]:
+def _predict2_entries(config: TransformerConfig) -> dict[str, "torch.Tensor"]:
     """Position numbers and exponents, and counters that start from 0."""
+    import torch
+
+    from worldtune.models.rope import split_head_dim
+
     time, rows, _ = split_head_dim(config.head_dim)
     counters = ("accum_video_sample_counter", "accum_image_sample_counter", "accum_iteration")
     return {

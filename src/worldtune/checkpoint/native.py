@@ -20,6 +20,12 @@ from torch import Tensor
 
 from worldtune.checkpoint.disk import Disk, save_failed, write_file
 from worldtune.checkpoint.entries import TensorEntry
+from worldtune.checkpoint.layout import (
+    NATIVE_FILE,
+    NATIVE_KINDS,
+    NATIVE_POINTER,
+    native_name,
+)
 from worldtune.checkpoint.names import NameTable
 from worldtune.checkpoint.reader import open_weights
 from worldtune.checkpoint.shards import dtype_name
@@ -35,9 +41,6 @@ from worldtune.models.config import TransformerConfig
 
 NativeFiles = Literal["model", "all", "none"]
 
-POINTER = "latest_checkpoint.txt"
-FILE = re.compile(r"iter_(?P<iteration>\d+)\.pt")
-KINDS = ("model", "optim", "scheduler", "trainer")
 # The publishers' trainer names the network's parameters from its model object on.
 OPTIMIZER_PREFIX = "pipe.dit."
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -75,11 +78,6 @@ class NativeRun:
     has_average: bool
     not_carried: tuple[str, ...]
     warnings: tuple[str, ...] = field(default=())
-
-
-def native_name(iteration: int) -> str:
-    """Name of the files of an iteration, the same in every folder."""
-    return f"iter_{iteration:09d}.pt"
 
 
 def native_entries(model: NativeModel) -> dict[str, Planned]:
@@ -165,7 +163,7 @@ def write_native(
             write_torch_file(path, content, disk)
             written.append(path)
         if files == "all":
-            write_file(checkpoints / POINTER, [f"{native_name(iteration)}\n".encode()], disk)
+            write_file(checkpoints / NATIVE_POINTER, [f"{native_name(iteration)}\n".encode()], disk)
         if keep_last is not None:
             _remove_old(checkpoints, keep_last, disk)
     except OSError as fault:
@@ -208,21 +206,25 @@ def _beside(optimizer: NativeOptimizer, iteration: int) -> dict[str, Any]:
 def _remove_old(checkpoints: Path, keep_last: int, disk: Disk) -> None:
     """Remove all iterations but the newest, and never the one that is pointed at."""
     pointed = _pointed(checkpoints)
-    iterations = sorted({int(m["iteration"]) for m in _files(checkpoints, KINDS)}, reverse=True)
+    iterations = sorted(
+        {int(m["iteration"]) for m in _files(checkpoints, NATIVE_KINDS)}, reverse=True
+    )
     for iteration in iterations[max(keep_last, 1) :]:
         if native_name(iteration) != pointed:
-            for kind in KINDS:
+            for kind in NATIVE_KINDS:
                 disk.remove(checkpoints / kind / native_name(iteration))
 
 
 def _files(checkpoints: Path, kinds: tuple[str, ...]) -> list[re.Match[str]]:
-    found = [FILE.fullmatch(p.name) for kind in kinds for p in (checkpoints / kind).glob("iter_*")]
+    found = [
+        NATIVE_FILE.fullmatch(p.name) for kind in kinds for p in (checkpoints / kind).glob("iter_*")
+    ]
     return [match for match in found if match is not None]
 
 
 def _pointed(checkpoints: Path) -> str | None:
     try:
-        return (checkpoints / POINTER).read_text(errors="replace").strip()
+        return (checkpoints / NATIVE_POINTER).read_text(errors="replace").strip()
     except OSError:
         return None
 
@@ -241,7 +243,9 @@ def find_native(checkpoints: Path) -> NativeRun | None:
     if pointed is not None and pointed in names:
         order = [name for name in order if names[name] <= names[pointed]]
     elif pointed is not None:
-        warnings.append(f"{checkpoints / POINTER} names {pointed[:60]!r}, which is not in model/.")
+        warnings.append(
+            f"{checkpoints / NATIVE_POINTER} names {pointed[:60]!r}, which is not in model/."
+        )
     for name in order:
         path = checkpoints / "model" / name
         try:

@@ -1,14 +1,13 @@
 """Where published weights lie, and the command that fetches each."""
 
 import difflib
-import re
 from pathlib import Path
 
+from worldtune.checkpoint.layout import PART_FILE
 from worldtune.errors import CheckpointError
 
 # Publishers under which the documents place repositories: checkpoints/OWNER/REPOSITORY/FILE.
 OWNERS = ("nvidia", "google-t5")
-PART_OF_SPLIT = re.compile(r"(?P<stem>.+)_model_mp_(\d+|\*)\.pt")
 
 
 def weights_not_found(path: str | Path) -> CheckpointError:
@@ -18,7 +17,7 @@ def weights_not_found(path: str | Path) -> CheckpointError:
     `OWNER/REPOSITORY/` in it.
     """
     path = Path(path)
-    part = PART_OF_SPLIT.fullmatch(path.name)
+    part = PART_FILE.fullmatch(path.name)
     if path.parent.name == "checkpoints_tp" and part:
         whole = path.parent.parent / f"{part['stem']}.pt"
         return CheckpointError(

@@ -106,6 +106,12 @@ class WeightsFile:
         place = self._places[name]
         drop_pages(self._map(place.file), place.tensor.record)
 
+    def verify(self) -> None:
+        """Read all data and hold it against the checksums that the file keeps of it."""
+        for name, place in self._places.items():
+            self._verify(name, place)
+            self.forget(name)
+
     def _map(self, path: Path) -> mmap.mmap:
         if path not in self._maps:
             self._maps[path] = map_private(path)

@@ -24,7 +24,7 @@ from worldtune.errors import CheckpointError
 LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 # A container that holds another one twice, and so on, is small in a file and endless when
 # written out. The largest published file has fewer than ten thousand values.
-MOST_NODES = 200_000
+MOST_NODES = 100_000
 LOCAL_HEADER = struct.Struct("<4s22xHH")
 
 

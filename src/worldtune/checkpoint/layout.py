@@ -1,0 +1,15 @@
+"""Names of files and folders below a run's `checkpoints/`, in one place."""
+
+import re
+
+STATES = "state"  # the project's own training states
+NATIVE_KINDS = ("model", "optim", "scheduler", "trainer")  # the published layout's folders
+NATIVE_POINTER = "latest_checkpoint.txt"
+NATIVE_FILE = re.compile(r"iter_(?P<iteration>\d+)\.pt")
+# A tensor-parallel part: `STEM_model_mp_3.pt`; `*` stands for any number.
+PART_FILE = re.compile(r"(?P<stem>.+)_model_mp_(?P<part>\d+|\*)\.pt")
+
+
+def native_name(iteration: int) -> str:
+    """Name of the published files of an iteration, the same in every folder."""
+    return f"iter_{iteration:09d}.pt"
