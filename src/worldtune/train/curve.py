@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from worldtune.train.logs import read_metrics
 from worldtune.train.report import Every, StepReport
@@ -32,16 +33,16 @@ class LossCurve:
         from matplotlib.figure import Figure
 
         lines = read_metrics(self._metrics)
-        steps = [(r["iteration"], r["loss"]) for r in lines if r["kind"] == "step"]
+        steps = _points(lines, "step", "loss")
         if not steps:
             return
-        figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
-        axes = figure.subplots()
+        figure = Figure(figsize=(8, 4.5), dpi=120)
+        axes = figure.add_axes((0.09, 0.11, 0.89, 0.85))
         iterations, losses = zip(*steps, strict=True)
         axes.plot(iterations, losses, color="#b8c4d6", linewidth=0.8, label="each step")
         axes.plot(iterations, _running_mean(losses), color="#1f4e8c", label="running mean")
         for key, colour in (("network", "#c1440e"), ("average", "#2b8a3e")):
-            points = [(r["iteration"], r[key]) for r in lines if key in r]
+            points = _points(lines, "validation", key)
             if points:
                 axes.plot(*zip(*points, strict=True), "o-", color=colour, label=f"held out, {key}")
         axes.set_xlabel("iteration")
@@ -52,6 +53,12 @@ class LossCurve:
         beside = self.path.with_suffix(".tmp.png")
         figure.savefig(beside)
         os.replace(beside, self.path)
+
+
+def _points(lines: list[dict[str, Any]], kind: str, key: str) -> list[tuple[int, float]]:
+    """Iteration and value, without those that were not finite."""
+    kept = [line for line in lines if line["kind"] == kind and line.get(key) is not None]
+    return [(line["iteration"], line[key]) for line in kept]
 
 
 def _running_mean(values: tuple[float, ...]) -> list[float]:

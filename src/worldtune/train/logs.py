@@ -2,13 +2,14 @@
 
 import json
 import logging
+import math
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -26,13 +27,19 @@ class _ConsoleHandler(logging.Handler):
         CONSOLE.print(self.format(record), markup=False)
 
 
+class _FileHandler(logging.FileHandler):
+    """Lets a full disk end the run, where logging would print a traceback and go on."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        raise
+
+
 @contextmanager
-def log_lines(file: Path | None) -> Iterator[None]:
+def log_lines(file: Path) -> Iterator[None]:
     """Send `[LEVEL] message` lines to the terminal, and to a file that is added to."""
-    handlers: list[logging.Handler] = [_ConsoleHandler()]
-    if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(file, encoding="utf-8"))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handlers = [_ConsoleHandler(), _FileHandler(file, encoding="utf-8")]
+    propagated = log.propagate
     for handler in handlers:
         handler.setFormatter(logging.Formatter("[%(levelname)s] %(message)s"))
         log.addHandler(handler)
@@ -43,7 +50,10 @@ def log_lines(file: Path | None) -> Iterator[None]:
     finally:
         for handler in handlers:
             log.removeHandler(handler)
-            handler.close()
+            # What a full disk did not take is told already.
+            with suppress(OSError):
+                handler.close()
+        log.propagate = propagated
 
 
 class LogLine:
@@ -81,7 +91,10 @@ def _speed(steps_per_second: float) -> str:
 
 
 class Metrics:
-    """`metrics.jsonl`, one line a step and one a validation, and the same for TensorBoard."""
+    """`metrics.jsonl`, one line a step and one a validation, and the same for TensorBoard.
+
+    A number that is not finite is null in the file, which stays JSON.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "metrics.jsonl"
@@ -92,9 +105,11 @@ class Metrics:
         """Drop the lines of steps that a resumed run takes again."""
         from torch.utils.tensorboard import SummaryWriter
 
-        _keep_lines_up_to(first_iteration, self.path)
+        # A run that starts anew also measures again what it measured before its first step.
+        first_again = first_iteration + 1 if first_iteration > 0 else 0
+        _keep_lines_before(first_again, self.path)
         self._file = self.path.open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(self._board_folder), purge_step=first_iteration + 1)
+        self._board = SummaryWriter(str(self._board_folder), purge_step=first_again)
 
     def after_step(self, report: StepReport) -> None:
         """Write one step."""
@@ -105,20 +120,24 @@ class Metrics:
     def write(self, kind: str, iteration: int, values: Mapping[str, float | bool]) -> None:
         """Write one line of any kind, flushed so that a killed run keeps it."""
         assert self._file is not None
-        line = {"kind": kind, "iteration": iteration, **values}
-        self._file.write(json.dumps(line) + "\n")
+        finite = {k: v if math.isfinite(v) else None for k, v in values.items()}
+        line = {"kind": kind, "iteration": iteration, **finite}
+        self._file.write(json.dumps(line, allow_nan=False) + "\n")
         self._file.flush()
         for name, value in values.items():
             self._board.add_scalar(f"{kind}/{name}", float(value), iteration)
 
     def end(self) -> None:
         """Close both."""
-        if self._file is not None:
+        if self._file is None:
+            return
+        try:
             self._file.close()
+        finally:
             self._board.close()
 
 
-def read_metrics(path: Path) -> list[dict[str, float]]:
+def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Lines of a `metrics.jsonl`; a last line cut short by a kill is left out."""
     lines = []
     if path.exists():
@@ -130,8 +149,8 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     return lines
 
 
-def _keep_lines_up_to(iteration: int, path: Path) -> None:
-    kept = [line for line in read_metrics(path) if line["iteration"] <= iteration]
+def _keep_lines_before(iteration: int, path: Path) -> None:
+    kept = [line for line in read_metrics(path) if line["iteration"] < iteration]
     beside = path.with_suffix(".tmp")
     beside.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
     os.replace(beside, path)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -66,10 +67,8 @@ def train(training: Training, watchers: Sequence[Watcher], stop: StopRequest) ->
     steps in a row are not finite.
     """
     progress = training.progress
-    saved_at = None
-    for watcher in watchers:
-        watcher.start(progress.iteration)
-    try:
+    saved_at = progress.iteration
+    with _looked_on_by(watchers, progress.iteration):
         while progress.iteration < training.max_iter and not stop:
             report = _step(training)
             for watcher in watchers:
@@ -78,16 +77,46 @@ def train(training: Training, watchers: Sequence[Watcher], stop: StopRequest) ->
             if progress.iteration % training.save_iter == 0:
                 training.save()
                 saved_at = progress.iteration
-        if saved_at != progress.iteration and progress.iteration > 0:
+        if saved_at != progress.iteration:
             training.save()
-    finally:
-        for watcher in watchers:
-            watcher.end()
     if stop and progress.iteration < training.max_iter:
-        raise StoppedEarlyError(
-            f"stopped by {stop.by} after iteration {progress.iteration}/{training.max_iter}; "
-            "the state is saved, and the same command goes on from it"
-        )
+        raise StoppedEarlyError(_how_it_stopped(progress.iteration, training.max_iter, stop))
+
+
+@contextmanager
+def _looked_on_by(watchers: Sequence[Watcher], first_iteration: int) -> Iterator[None]:
+    """Start the watchers, and end each of them however the body ends."""
+    try:
+        for watcher in watchers:
+            watcher.start(first_iteration)
+        yield
+    except BaseException:
+        # What ended the run is told, not that its last picture could not be drawn.
+        _end_each(watchers)
+        raise
+    fault = _end_each(watchers)
+    if fault is not None:
+        raise fault
+
+
+def _end_each(watchers: Sequence[Watcher]) -> OSError | None:
+    """End all watchers; give the first fault of the disk."""
+    first = None
+    for watcher in watchers:
+        try:
+            watcher.end()
+        except OSError as fault:
+            first = first or fault
+    return first
+
+
+def _how_it_stopped(iteration: int, max_iter: int, stop: StopRequest) -> str:
+    if iteration == 0:
+        return f"stopped by {stop.by} before the first step; the same command starts it anew"
+    return (
+        f"stopped by {stop.by} after iteration {iteration}/{max_iter}; the state is saved, and "
+        "the same command goes on from it"
+    )
 
 
 def _step(training: Training) -> StepReport:

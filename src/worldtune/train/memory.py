@@ -1,11 +1,12 @@
 """How much memory a run takes, and what to say when there is not enough."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 
+from worldtune.checkpoint.disk import gib
 from worldtune.errors import RunError
 
 GIB = 2**30
@@ -23,20 +24,23 @@ def peak_memory_gib(device: torch.device) -> float:
 
 
 @contextmanager
-def explain_out_of_memory(held: Mapping[str, int], remedies: tuple[str, ...]) -> Iterator[None]:
+def explain_out_of_memory(remedies: Sequence[str]) -> Iterator[dict[str, int]]:
     """Turn running out of memory into a RunError that says what was held and what lowers it.
 
-    held gives bytes by what they are for; remedies are settings, the most useful first.
+    The body fills what is given to it: bytes, by what they are for. remedies are settings, the
+    most useful first.
     """
+    held: dict[str, int] = {}
     try:
-        yield
+        yield held
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-        told = ", ".join(f"{what} {size / GIB:.2f} GiB" for what, size in held.items())
+        told = ", ".join(f"{what} {gib(size)}" for what, size in held.items())
+        when = f"Held beside activations: {told}" if held else "The run was still being set up"
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise RunError(
-            f"out of memory ({str(error).splitlines()[0]}). Held beside activations: {told}. "
-            f"What lowers it: {'; '.join(remedies[:3])}"
+            f"out of memory ({reason}). {when}. What lowers it: {'; '.join(remedies[:3])}"
         ) from None
 
 

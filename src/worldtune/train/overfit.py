@@ -7,7 +7,7 @@ here within minutes, before a long run hides them.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from worldtune.errors import RunError
+from worldtune.errors import RunError, StoppedEarlyError
 from worldtune.objectives.schedule import constant
 from worldtune.train.clip_loss import ClipLoss
 from worldtune.train.logs import log
@@ -81,6 +81,11 @@ def train_by_heart(
             f"in {training.progress.iteration} steps"
         )
         return
+    except StoppedEarlyError:
+        steps = training.progress.iteration
+        raise StoppedEarlyError(
+            f"the trial was stopped by {stop.by} after {steps} steps; nothing of it is saved"
+        ) from None
     raise RunError(
         f"overfit failed: after {most} steps on {sum(len(c.batch) for c in clips)} clips their "
         f"loss on fixed noise went from {check.first:.4f} to {check.last:.4f}, and a pipeline "

@@ -1,7 +1,9 @@
 """How a run begins: anew, from its own state, or from another's."""
 
-import torch
+from collections.abc import Mapping
+
 from pydantic import JsonValue
+from torch import Tensor
 
 from worldtune.checkpoint import sections as named
 from worldtune.checkpoint.load import stream_weights
@@ -18,7 +20,13 @@ from worldtune.train.loop import Progress
 from worldtune.train.setup import Learner
 from worldtune.train.sources import ClipData
 from worldtune.train.start import SavedTraining, Start
-from worldtune.train.state import PARTS, check_same_clips, check_same_piece, restore
+from worldtune.train.state import (
+    PARTS,
+    check_same_piece,
+    clip_changes,
+    refuse_other_clips,
+    restore,
+)
 
 
 def begin(start: Start, learner: Learner, data: ClipData, recipe: Predict2Recipe) -> Progress:
@@ -26,10 +34,8 @@ def begin(start: Start, learner: Learner, data: ClipData, recipe: Predict2Recipe
 
     Raises CheckpointError or DataError where what was saved does not belong to this run.
     """
-    leave_out = _left_out(recipe)
     if start.resumed is not None:
-        if "clips" not in leave_out and data.clips is not None:
-            check_same_clips(start.resumed.info[named.CLIPS], data.clips)
+        leave_out = _left_out_now(recipe, start.resumed, data)
         progress = restore(learner, start.resumed.sections, start.resumed.info, leave_out=leave_out)
         log.info(f"Resuming from iteration {progress.iteration}: {start.origin}")
         return progress
@@ -68,6 +74,8 @@ def _borrow(
     settings = recipe.checkpoint
     if settings.load_training_state and not settings.only_load_scheduler_state:
         progress = restore(learner, saved.sections, saved.info, leave_out=_left_out(recipe))
+        if settings.load_ema_to_reg:
+            _put_average_in_place(learner, saved)
         log.info(f"Taking over iteration {progress.iteration} of {start.origin}")
         return progress
     _take_weights(learner, saved, average=settings.load_ema_to_reg)
@@ -78,18 +86,26 @@ def _borrow(
     return progress
 
 
-@torch.no_grad()
 def _take_weights(learner: Learner, saved: SavedTraining, *, average: bool) -> None:
-    section = named.AVERAGE if average else named.MASTERS
-    if section not in saved.sections:
+    weights = _average_of(saved) if average else saved.sections[named.MASTERS]
+    learner.optimizer.restore(weights, {}, 0)
+    if learner.average is not None:
+        learner.average.restore(weights)
+
+
+def _put_average_in_place(learner: Learner, saved: SavedTraining) -> None:
+    """Let the network start from the average; moments and schedule stay."""
+    optimizer = learner.optimizer
+    optimizer.restore(_average_of(saved), optimizer.moments(), optimizer.steps_taken())
+
+
+def _average_of(saved: SavedTraining) -> Mapping[str, Tensor]:
+    if named.AVERAGE not in saved.sections:
         raise CheckpointError(
             "checkpoint.load_ema_to_reg asks for the average, and the state holds none; "
             "leave it False to take the weights"
         )
-    weights = saved.sections[section]
-    learner.optimizer.restore(weights, {}, 0)
-    if learner.average is not None:
-        learner.average.restore(weights)
+    return saved.sections[named.AVERAGE]
 
 
 def _left_out(recipe: Predict2Recipe) -> tuple[str, ...]:
@@ -101,6 +117,30 @@ def _left_out(recipe: Predict2Recipe) -> tuple[str, ...]:
             f"{', '.join(PARTS)}"
         )
     return keys
+
+
+def _left_out_now(
+    recipe: Predict2Recipe, resumed: SavedTraining, data: ClipData
+) -> tuple[str, ...]:
+    """Parts to leave out of the run's own state: each once, or no restart would keep anything.
+
+    A state that was saved under the same keys has left them out already; of the clips, the list
+    itself tells. Raises DataError where the clips differ and are not left out.
+    """
+    keys = _left_out(recipe)
+    changes = clip_changes(resumed.info[named.CLIPS], data.clips)
+    if "clips" not in keys:
+        refuse_other_clips(changes)
+    before = resumed.info[named.RECIPE]["checkpoint"]["keys_not_to_resume"]
+    now = tuple(key for key in keys if (changes if key == "clips" else key not in before))
+    if changes:
+        log.info(f"Notice: going on with other clips, from the start of their list:\n{changes}")
+    if keys and not now:
+        log.info(
+            f"Notice: checkpoint.keys_not_to_resume=[{','.join(keys)}] was followed when this run "
+            "began; its own state is taken whole"
+        )
+    return now
 
 
 def lasting_facts(

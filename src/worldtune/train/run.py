@@ -14,6 +14,7 @@ from worldtune.config.predict2 import Predict2Recipe
 from worldtune.config.refusals import refuse_unsupported
 from worldtune.inference.pieces import build_tokenizer
 from worldtune.models.tokenizer import VideoTokenizer
+from worldtune.train.disk_faults import explain_disk_faults
 from worldtune.train.fit import check_weights_fit
 from worldtune.train.logs import log, log_lines
 from worldtune.train.loop import Training, train
@@ -29,7 +30,7 @@ from worldtune.train.setup import (
     learning_rate_schedule,
     memory_remedies,
 )
-from worldtune.train.signals import StopRequest, stop_on_signals
+from worldtune.train.signals import StopRequest, explain_interruption, stop_on_signals
 from worldtune.train.sources import ClipData, find_clips, find_held_out, first_batch, timed
 from worldtune.train.start import STATES, Start, find_origin, start_network
 from worldtune.train.validation import HeldOut, encode_held_out
@@ -60,22 +61,27 @@ def run_training(composed: Composed, folder: Path) -> None:
     if recipe.overfit:
         folder = folder.with_name(f"{folder.name}_overfit{recipe.overfit}")
     with (
+        explain_disk_faults(folder),
         log_lines(folder / "stdout.log"),
         lock_run(folder / STATES) as lock,
+        explain_interruption(folder / STATES),
         stop_on_signals() as stop,
+        explain_out_of_memory(memory_remedies(recipe)) as held,
     ):
         write_config(folder, recipe)
         for notice in composed.notices:
             log.info(f"Notice: {notice}")
         run = _set_up(recipe, folder)
-        with explain_out_of_memory(run.learner.bytes_held(), memory_remedies(recipe)):
-            _go(run, lock, stop)
+        held.update(run.learner.bytes_held())
+        _go(run, lock, stop)
         log.info("Done with training.")
 
 
 def _set_up(recipe: Predict2Recipe, folder: Path) -> Run:
     """Build everything, in an order that finds mistakes before costs."""
     device = choose_device()
+    # Every draw of ours has a generator of its own; this is for code that asks torch for one.
+    torch.manual_seed(recipe.trainer.seed)
     torch.backends.cudnn.benchmark = recipe.trainer.cudnn.benchmark
     torch.backends.cudnn.deterministic = recipe.trainer.cudnn.deterministic
     log.info(f"Starting training on single node with {_processes(device)}...")
@@ -97,14 +103,16 @@ def _go(run: Run, lock: RunLock, stop: StopRequest) -> None:
     recipe, trainer = run.recipe, run.recipe.trainer
     check_same_pieces(run.start, recipe, run.tokenizer)
     progress = begin(run.start, run.learner, run.data, recipe)
+    facts = lasting_facts(recipe, run.data, run.tokenizer, run.start.origin)
+    saver = Saver(run.learner, progress, facts, recipe, run.folder, lock)
+    if run.start.resumed is not None:
+        saver.complete()
     if progress.iteration >= trainer.max_iter:
         log.info(f"Nothing to do: iteration {progress.iteration} of {trainer.max_iter} is done.")
         return
     if progress.iteration == 0 and not run.start.fresh:
         first = encode_held_out(run.learner.clip_loss, [first_batch(run.data).to(run.device)], 1)
         check_weights_fit(run.learner.clip_loss, first[0], run.start.origin)
-    facts = lasting_facts(recipe, run.data, run.tokenizer, run.start.origin)
-    saver = Saver(run.learner, progress, facts, recipe, run.folder, lock)
     with closing(run.data.loader(progress.next_index)) as loader:
         training = Training(
             clip_loss=run.learner.clip_loss,
@@ -125,23 +133,24 @@ def _go(run: Run, lock: RunLock, stop: StopRequest) -> None:
 
 
 def _train(run: Run, training: Training, saver: Saver, stop: StopRequest) -> None:
-    clips = _encoded(run, run.held_out)
-    watchers = watchers_of(run.recipe, run.folder, run.learner, run.tokenizer, clips)
-    if run.recipe.overfit:
+    recipe = run.recipe
+    clips = _encoded(run, run.held_out, recipe.trainer.max_val_iter)
+    watchers = watchers_of(recipe, run.folder, run.learner, run.tokenizer, clips)
+    if recipe.overfit:
         training = replace(training, save=lambda: None)
-        train_by_heart(training, _encoded(run, run.data), watchers, stop)
+        train_by_heart(training, _encoded(run, run.data, None), watchers, stop)
         return
     saver.tell_size()
     train(training, watchers, stop)
 
 
-def _encoded(run: Run, data: ClipData | None) -> tuple[HeldOut, ...]:
-    """Latents of the clips of one pass, as many as a validation takes."""
+def _encoded(run: Run, data: ClipData | None, most: int | None) -> tuple[HeldOut, ...]:
+    """Latents of the clips of one pass, at most so many batches."""
     if data is None:
         return ()
     with closing(data.one_pass()) as batches:
         on_device = (batch.to(run.device) for batch in batches)
-        return encode_held_out(run.learner.clip_loss, on_device, run.recipe.trainer.max_val_iter)
+        return encode_held_out(run.learner.clip_loss, on_device, most)
 
 
 def _processes(device: torch.device) -> str:

@@ -6,9 +6,15 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from worldtune.checkpoint import sections as named
-from worldtune.checkpoint.disk import free_space
+from worldtune.checkpoint.disk import free_space, gib
 from worldtune.checkpoint.names import PREDICT2
-from worldtune.checkpoint.native import NativeModel, NativeOptimizer, native_size, write_native
+from worldtune.checkpoint.native import (
+    NativeModel,
+    NativeOptimizer,
+    native_name,
+    native_size,
+    write_native,
+)
 from worldtune.checkpoint.run_lock import RunLock
 from worldtune.checkpoint.state import Sections, save_size, write_state
 from worldtune.config.predict2 import Predict2Recipe
@@ -18,7 +24,7 @@ from worldtune.train.setup import Learner, learning_rate_schedule
 from worldtune.train.start import CHECKPOINTS, STATES
 from worldtune.train.state import gather_info, gather_sections
 
-GIB = 2**30
+EVERYTHING = ("model", "optim", "scheduler", "trainer")  # the published layout's folders
 
 
 class Saver:
@@ -53,15 +59,28 @@ class Saver:
             keep_last=self._settings.keep_last,
             lock=self._lock,
         )
-        written = write_native(
+        written = self._write_published()
+        log.info(f"Checkpoint saved: {written[0] if written else state.path}")
+
+    def complete(self) -> None:
+        """Write the published files of the state resumed from, where a kill came before them."""
+        if self._progress.iteration == 0:
+            return
+        kinds = {"none": (), "model": ("model",), "all": EVERYTHING}[self._settings.native]
+        name = native_name(self._progress.iteration)
+        if any(not (self._folder / CHECKPOINTS / kind / name).exists() for kind in kinds):
+            log.info(f"Checkpoint saved: {self._write_published()[0]}")
+
+    def _write_published(self) -> tuple[Path, ...]:
+        everything = self._settings.native == "all"
+        return write_native(
             self._folder / CHECKPOINTS,
-            iteration,
+            self._progress.iteration,
             self._settings.native,
             self._native_model(),
-            self._native_optimizer() if self._settings.native == "all" else None,
+            self._native_optimizer() if everything else None,
             keep_last=self._settings.keep_last,
         )
-        log.info(f"Checkpoint saved: {written[0] if written else state.path}")
 
     def tell_size(self) -> None:
         """One line before the first step: what a save takes, and what is free."""
@@ -71,9 +90,7 @@ class Saver:
         if self._settings.native == "all":
             takes += sum(2 * m.nbytes for m in self._learner.optimizer.masters.values())
         free = free_space(self._folder)
-        log.info(
-            f"A save takes {takes / GIB:.2f} GiB; {free / GIB:.1f} GiB are free in {self._folder}"
-        )
+        log.info(f"A save takes {gib(takes)}; {gib(free)} are free in {self._folder}")
         if free < 2 * takes:
             log.warning(
                 "The disk has room for fewer than two saves; free space, or lower "

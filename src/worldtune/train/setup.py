@@ -9,7 +9,7 @@ import torch
 from worldtune.config.predict2 import Predict2Recipe
 from worldtune.config.settings import SchedulerSettings
 from worldtune.inference.pieces import objective, pipeline
-from worldtune.models.tokenizer import VideoTokenizer, count_latents
+from worldtune.models.tokenizer import VideoTokenizer
 from worldtune.models.transformer import Transformer
 from worldtune.objectives.loss import LossRule
 from worldtune.objectives.noise_levels import NoiseLevels, video_factor
@@ -112,23 +112,35 @@ def clip_norm(recipe: Predict2Recipe) -> float:
 
 
 def memory_remedies(recipe: Predict2Recipe) -> tuple[str, ...]:
-    """Settings that lower the memory of this recipe, the most useful first."""
-    dataset, loader = recipe.dataloader_train.dataset, recipe.dataloader_train
-    height, width = dataset.video_size
+    """Settings that lower the memory of this recipe, the most useful first.
+
+    Each can be put behind the command as it is; the network is the same with all but LoRA.
+    """
+    dataset, loader, pipe = (
+        recipe.dataloader_train.dataset,
+        recipe.dataloader_train,
+        pipeline(recipe),
+    )
     remedies = []
     if loader.batch_size > 1:
         smaller = loader.batch_size // 2
         remedies.append(
-            f"dataloader_train.batch_size={smaller} with trainer.grad_accum_iter="
+            f"dataloader_train.batch_size={smaller} trainer.grad_accum_iter="
             f"{recipe.trainer.grad_accum_iter * 2}"
         )
     if recipe.model.config.train_architecture == "base":
         remedies.append("model.config.train_architecture=lora")
-    if pipeline(recipe).net.sac_config.mode == "none":
+    if pipe.net.sac_config.mode != "block_wise":
         remedies.append("model.config.pipe_config.net.sac_config.mode=block_wise")
-    remedies.append(
-        f"dataloader_train.dataset.video_size=[{height // 2 // 16 * 16},{width // 2 // 16 * 16}]"
-    )
-    shorter = max(1, count_latents(dataset.num_frames) // 2)
-    remedies.append(f"dataloader_train.dataset.num_frames={4 * (shorter - 1) + 1}")
+    smaller_size = [max(16, side // 2 // 16 * 16) for side in dataset.video_size]
+    if smaller_size != list(dataset.video_size):
+        rows, columns = smaller_size
+        remedies.append(f"dataloader_train.dataset.video_size=[{rows},{columns}]")
+    shorter = max(pipe.max_num_conditional_frames + 1, pipe.state_t // 2)
+    if shorter < pipe.state_t:
+        remedies.append(f"model.config.pipe_config.state_t={shorter}")
+    if recipe.model.config.precision == "float32":
+        remedies.append("model.config.precision=bfloat16")
+    if pipe.ema.enabled:
+        remedies.append("model.config.pipe_config.ema.enabled=False")
     return tuple(remedies)

@@ -3,7 +3,11 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
+
+from worldtune.checkpoint.state_folder import find_latest
+from worldtune.errors import StoppedEarlyError
 
 
 class StopRequest:
@@ -32,3 +36,19 @@ def stop_on_signals() -> Iterator[StopRequest]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def explain_interruption(states: Path) -> Iterator[None]:
+    """Turn the second signal into StoppedEarlyError, which says what is saved in `states`."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        found = find_latest(states, verify=False).state
+        kept = (
+            f"the state of iteration {found.iteration} is the last that was saved, and the same "
+            "command goes on from it"
+            if found is not None
+            else "nothing was saved yet, and the same command starts it anew"
+        )
+        raise StoppedEarlyError(f"stopped at once by a second signal; {kept}") from None

@@ -1,11 +1,13 @@
 """Clips of a recipe's data loaders, listed and checked before the first step."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
-from worldtune.config.dataloader import DataLoaderSettings
+from worldtune.config.dataloader import DataLoaderSettings, DatasetSettings
 from worldtune.config.predict2 import Predict2Recipe
 from worldtune.data.batch import Batch, collate
 from worldtune.data.clip_list import ClipList
@@ -71,15 +73,12 @@ def find_clips(
     shares = Shares(settings.batch_size, data_rank, data_ranks)
     if dataset.kind != "clips":
         return _mock_clips(recipe, settings, num_frames, shares)
-    if dataset.dataset_dir is None:
-        raise RecipeError(
-            "dataset.dataset_dir is not set; expected the folder that holds videos/ and metas/"
-        )
+    folder, mix = _folders(dataset)
     text, needs = _text(recipe, num_frames)
     clips = list_clips(
-        dataset.dataset_dir,
+        folder,
         needs,
-        mix=dataset.mix,
+        mix=mix,
         on_bad_clip=dataset.on_bad_clip,
         max_bad_share=dataset.max_bad_share,
     )
@@ -95,6 +94,19 @@ def find_clips(
         settings=settings,
         shares=shares,
     )
+
+
+def _folders(dataset: DatasetSettings) -> tuple[Path, dict[str, float] | None]:
+    """The data set's folder, or the one above all that are mixed and their names below it."""
+    if dataset.dataset_dir is not None:
+        return Path(dataset.dataset_dir), dataset.mix
+    if dataset.mix is None:
+        raise RecipeError(
+            "dataset.dataset_dir is not set; expected the folder that holds videos/ and metas/"
+        )
+    above = Path(os.path.commonpath([Path(folder).parent for folder in dataset.mix]))
+    names = {folder: Path(folder).relative_to(above).as_posix() for folder in dataset.mix}
+    return above, {names[folder]: share for folder, share in dataset.mix.items()}
 
 
 def _mock_clips(

@@ -15,7 +15,8 @@ from worldtune.checkpoint.published import weights_not_found
 from worldtune.checkpoint.state import read_state
 from worldtune.checkpoint.state_folder import StateRef, find_latest
 from worldtune.config.predict2 import Predict2Recipe
-from worldtune.errors import CheckpointError, RecipeError
+from worldtune.config.settings import CheckpointSettings
+from worldtune.errors import CheckpointError
 from worldtune.inference.pieces import network_config, network_dtype
 from worldtune.models.build import build
 from worldtune.models.transformer import Transformer
@@ -58,8 +59,8 @@ class Origin:
 def find_origin(recipe: Predict2Recipe, folder: Path) -> Origin:
     """Choose the run's own state, else its published files, load_path, dit_path, random weights.
 
-    Raises CheckpointError where the chosen file is not there, with the command that fetches it,
-    and RecipeError where nothing is chosen.
+    Raises CheckpointError where the chosen file is not there, with the command that fetches it.
+    That one is chosen is part of checking the settings.
     """
     latest = find_latest(folder / STATES)
     for warning in latest.warnings:
@@ -76,22 +77,17 @@ def find_origin(recipe: Predict2Recipe, folder: Path) -> Origin:
         return Origin("native", native.model, native=native)
     config = recipe.model.config
     if recipe.checkpoint.load_path:
-        return _at_load_path(Path(recipe.checkpoint.load_path))
+        return _at_load_path(recipe.checkpoint)
     if config.fresh_weights:
         return Origin("fresh")
-    if not config.model_manager_config.dit_path:
-        raise RecipeError(
-            "the run has no weights to start from: set "
-            "model.config.model_manager_config.dit_path=FILE, or "
-            "model.config.fresh_weights=True to start from random ones"
-        )
     path = Path(config.model_manager_config.dit_path)
     if not path.exists():
         raise weights_not_found(path)
     return Origin("dit_path", path)
 
 
-def _at_load_path(path: Path) -> Origin:
+def _at_load_path(settings: CheckpointSettings) -> Origin:
+    path = Path(settings.load_path)
     if not path.exists():
         raise CheckpointError(f"checkpoint.load_path is {path}, which does not exist")
     for states in (path, path / STATES):
@@ -105,6 +101,13 @@ def _at_load_path(path: Path) -> Origin:
             f"checkpoint.load_path is {path}, a folder that holds no training state; expected a "
             "run's folder, a state's folder, or a file of weights"
         )
+    for name in ("load_training_state", "only_load_scheduler_state"):
+        if getattr(settings, name):
+            raise CheckpointError(
+                f"checkpoint.{name} is True and checkpoint.load_path is {path}, a file of weights; "
+                "expected the folder of a run or of a state of it, or "
+                f"checkpoint.{name}=False to take the weights alone"
+            )
     return Origin("load_path", path)
 
 

@@ -79,17 +79,31 @@ def restore(
     return progress
 
 
-def check_same_clips(saved: Mapping[str, Any], clips: ClipList) -> None:
-    """Raise DataError where a resumed run would see other clips than before."""
+def clip_changes(saved: Mapping[str, Any] | None, clips: ClipList | None) -> str:
+    """How the clips differ from those of a state, a change a line; empty where they do not.
+
+    None stands for clips that are made up.
+    """
+    if saved is None or clips is None:
+        if saved is None and clips is None:
+            return ""
+        names = ("made up", "those of a folder")
+        was, now = names if saved is None else reversed(names)
+        return f"  they were {was} and are {now}"
     before = ClipList.from_json(saved, clips.folder)
     if before.fingerprint() == clips.fingerprint():
-        return
-    changes = "\n".join(f"  {line}" for line in clips.changes_since(before))
-    raise DataError(
-        f"the clips in {clips.folder} are not those that this run was trained on so far:\n"
-        f"{changes}\nBring them back, or go on with the new list, from its start, by "
-        "checkpoint.keys_not_to_resume=[clips]"
-    )
+        return ""
+    return "\n".join(f"  {line}" for line in clips.changes_since(before))
+
+
+def refuse_other_clips(changes: str) -> None:
+    """Raise DataError where a resumed run would see other clips than before."""
+    if changes:
+        raise DataError(
+            f"the clips are not those that this run was trained on so far:\n{changes}\nBring "
+            "them back, or go on with the new list, from its start, by "
+            "checkpoint.keys_not_to_resume=[clips]"
+        )
 
 
 def check_same_piece(kind: str, saved: Mapping[str, str], name: str, fingerprint: str) -> None:

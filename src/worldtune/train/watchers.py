@@ -3,14 +3,13 @@
 from pathlib import Path
 
 from worldtune.config.predict2 import Predict2Recipe
-from worldtune.inference.pieces import objective, pipeline
-from worldtune.inference.sample import Sampling
+from worldtune.inference.pieces import objective, pipeline, sampling
 from worldtune.models.tokenizer import VideoTokenizer
 from worldtune.train.curve import LossCurve
 from worldtune.train.logs import LogLine, Metrics, ProgressBar
 from worldtune.train.monitors import DeviceMonitor, ManualGc
 from worldtune.train.report import Watcher
-from worldtune.train.samples import Samples
+from worldtune.train.samples import GUIDANCE, Samples
 from worldtune.train.setup import Learner
 from worldtune.train.validation import HeldOut, Validation
 
@@ -53,18 +52,14 @@ def _samples(
     tokenizer: VideoTokenizer,
     held_out: tuple[HeldOut, ...],
 ) -> Samples:
-    pipe = pipeline(recipe)
-    levels = pipe.timestamps
     return Samples(
         learner.network,
         learner.average,
         tokenizer,
         objective(recipe),
-        Sampling(
-            steps=levels.nfe, sigma_max=levels.t_max, sigma_min=levels.t_min, order=levels.order
-        ),
+        sampling(recipe, guidance=GUIDANCE),
         held_out[:SAMPLED_CLIPS],
-        num_given=max(1, pipe.min_num_conditional_frames),
+        num_given=max(1, pipeline(recipe).min_num_conditional_frames),
         every=recipe.trainer.sample_iter,
         folder=folder / "samples",
     )
