@@ -109,8 +109,8 @@ def test_the_notice_on_warm_up_tells_the_factors_of_the_shortened_run():
         (
             TINY,
             ("trainer.callbacks.iter_speed.hit_thres=50",),
-            "trainer.callbacks.iter_speed.hit_thres=50 gives each of the first 50 steps a log "
-            "line; then there is one every trainer.logging_iter=10 steps",
+            "trainer.callbacks.iter_speed.hit_thres=50 gives a log line every 50 steps; "
+            "trainer.logging_iter=10 gives way to it",
         ),
         (
             LORA,

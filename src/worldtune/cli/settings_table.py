@@ -1,6 +1,7 @@
 """Printing settings, recipes and the schema: in columns on a terminal, plain lines elsewhere."""
 
 import json
+import re
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -60,8 +61,12 @@ def _as_json(composed: Composed) -> str:
 
 def _written(value: Any) -> str:
     """A value as it can be given back on the command line."""
-    is_word = isinstance(value, str) and value and not value.isspace()
-    return value if is_word else json.dumps(value, ensure_ascii=False)
+    if not isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if re.fullmatch(r"[\w./@:%+-]+", value):
+        return value
+    escaped = value.replace("'", r"\'")
+    return f"'{escaped}'"
 
 
 def _tell_in_colour(rows: Iterable[tuple[str, str, str]], notices: Iterable[str]) -> None:

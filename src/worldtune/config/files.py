@@ -66,11 +66,14 @@ def write_config(folder: Path, recipe: Settings) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / CONFIG_FILE
     unfinished = folder / f".{CONFIG_FILE}.{os.getpid()}"
-    with unfinished.open("w", encoding="utf-8") as file:
-        file.write(to_yaml(recipe))
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    try:
+        with unfinished.open("w", encoding="utf-8") as file:
+            file.write(to_yaml(recipe))
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
     return path
 
 

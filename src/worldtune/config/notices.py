@@ -156,15 +156,15 @@ def folder_unused(facts: Facts) -> str | None:
     return f"no clip is read: dataloader_train.dataset.kind is '{dataset.kind}'"
 
 
-def first_lines(facts: Facts) -> str | None:
-    """hit_thres is not the interval of the log lines, whatever a comment beside it says."""
+def two_intervals(facts: Facts) -> str | None:
+    """The interval of the log lines was given twice."""
     speed = facts.recipe.trainer.callbacks.iter_speed
-    key = "trainer.callbacks.iter_speed.hit_thres"
-    if speed is None or not facts.changed(key) or speed.hit_thres == speed.every_n:
+    if speed is None or not speed.hit_thres or speed.hit_thres == speed.every_n:
         return None
     return (
-        f"{key}={speed.hit_thres} gives each of the first {speed.hit_thres} steps a log line; "
-        f"then there is one every trainer.logging_iter={speed.every_n} steps"
+        f"trainer.callbacks.iter_speed.hit_thres={speed.hit_thres} gives a log line every "
+        f"{speed.hit_thres} steps; trainer.logging_iter={facts.recipe.trainer.logging_iter} "
+        "gives way to it"
     )
 
 
@@ -196,7 +196,7 @@ NOTICES: tuple[Callable[[Facts], str | None], ...] = (
     adapters_unused,
     schedule_unused,
     folder_unused,
-    first_lines,
+    two_intervals,
     idle_words,
     inert_settings,
 )

@@ -22,6 +22,7 @@ class Refusal:
 
 
 PIPE = "model.config.pipe_config"
+CALLBACKS = "trainer.callbacks"
 VIDEOS = ("clips", "mock_video")
 REFUSALS: tuple[Refusal, ...] = (
     Refusal("model_parallel.context_parallel_size", (1,), "use data ranks"),
@@ -33,6 +34,14 @@ REFUSALS: tuple[Refusal, ...] = (
     Refusal("trainer.profiling.enable_memory_snapshot", (False,), "take one from outside"),
     Refusal("checkpoint.jit.enabled", (False,), "trace an exported checkpoint"),
     Refusal("dataloader_train.dataset.kind", VIDEOS, "train on videos"),
+    Refusal("model.config.train_architecture", ("base",), "train all weights"),
+    Refusal(f"{PIPE}.net.sac_config.every_n_blocks", (1,), "it applies to every block"),
+    Refusal("optimizer.master_weights", (True,), "steps are added to float32 weights"),
+    Refusal("checkpoint.strict_resume", (True,), "every weight has to be there"),
+    Refusal(f"{CALLBACKS}.grad_clip.force_finite", (True,), "infinite entries are taken as 0"),
+    Refusal(f"{CALLBACKS}.loss_log.logging_iter_multipler", (1,), "the record has every step"),
+    Refusal(f"{CALLBACKS}.device_monitor.step_size", (1,), "measurements follow every_n"),
+    Refusal(f"{CALLBACKS}.device_monitor.log_memory_detail", (True,), "all of it is shown"),
 )
 VALIDATION = Refusal("dataloader_val.dataset.kind", VIDEOS, "validate on videos")
 

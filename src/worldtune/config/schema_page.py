@@ -26,7 +26,7 @@ Sources are laid over one another in this order: the defaults, the chosen option
 An option of `lora` that is chosen on the command line is laid over the experiment.
 A key that is not listed here is a mistake, and so is a value of another kind.
 
-The first `trainer.callbacks.iter_speed.hit_thres` steps have a log line each; after them there is one every `trainer.logging_iter` steps, which `iter_speed.every_n` follows.
+There is a log line every `trainer.logging_iter` steps, or every `trainer.callbacks.iter_speed.hit_thres` where a recipe gives that.
 
 This page is made by `worldtune show --schema`.
 """

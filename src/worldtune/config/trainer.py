@@ -46,16 +46,14 @@ class LowPrecSettings(Settings):
 
 
 class IterSpeedSettings(Settings):
-    """The log line with step, speed and loss.
-
-    The first hit_thres steps have a line each; after them there is a line every every_n
-    steps, which follows trainer.logging_iter.
-    """
+    """The log line with step, speed and loss."""
 
     every_n: int = setting(
         10, "Steps between lines; recipes leave it to trainer.logging_iter.", ge=1
     )
-    hit_thres: int = setting(5, "First steps, which have a line each.", ge=0)
+    hit_thres: int | None = setting(
+        None, "Steps between lines, as the documents use it; nothing or 0: every_n.", ge=0
+    )
 
 
 class DeviceMonitorSettings(Settings):

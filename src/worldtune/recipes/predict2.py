@@ -27,7 +27,7 @@ SCHEDULERS: dict[str, Tree] = {
 CALLBACKS: dict[str, Tree] = {
     "basic": {
         "low_prec": {"update_iter": 1},
-        "iter_speed": {"every_n": "${trainer.logging_iter}", "hit_thres": 5},
+        "iter_speed": {"every_n": "${trainer.logging_iter}"},
         "device_monitor": {
             "every_n": "${trainer.logging_iter}",
             "step_size": 1,
