@@ -219,6 +219,17 @@ def test_the_rate_is_that_of_the_published_model_of_this_length(plan_of, state_t
     assert plan_of(recipe=longer, wishes={"fps": 24.0}).fps == 24.0
 
 
+def test_more_given_frames_than_the_model_was_trained_with_are_told(plan_of, video_file):
+    recipe = tiny_recipe({"max_num_conditional_frames": 1})
+    requests = (ClipRequest("a car", Path("clip.mp4"), video_file),)
+    plan = plan_of(recipe=recipe, requests=requests, wishes={"num_given": 5})
+
+    assert plan.notices == (
+        "The model was trained with 1 given latent frames, and --num-conditional-frames 5 gives 2",
+    )
+    assert plan_of(recipe=recipe).notices == ()
+
+
 def test_another_text_encoder_than_the_runs_is_refused(plan_of, tmp_path):
     text = {"cls": "builtin", "builtin": {"embed_dim": 32, "num_tokens": 20}}
     with pytest.raises(CheckpointError, match="the text encoder is builtin"):

@@ -53,7 +53,7 @@ def generate(plan: Plan, console: Console) -> None:
     is made; a refused clip is not written, and the others are.
     """
     plan.check()
-    for notice in (*plan.checkpoint.notices, *plan.hooks.warnings):
+    for notice in plan.notices:
         log.warning(notice)
     prompts = settle_prompts(plan)
     encoder = build_text_encoder(plan.recipe, device=plan.device, dtype=plan.text_dtype)

@@ -11,7 +11,7 @@ from worldtune.inference.hooks import Hooks
 from worldtune.inference.pieces import pipeline
 from worldtune.inference.request import ClipRequest, Wishes, request_mistakes
 from worldtune.inference.sizes import size_mistakes
-from worldtune.models.tokenizer import count_frames
+from worldtune.models.tokenizer import count_frames, count_latents
 
 # Of both tokenizers.
 SPATIAL_FACTOR = 8
@@ -44,6 +44,20 @@ class Plan:
         if self.wishes.fps is not None:
             return self.wishes.fps
         return SLOW_FPS if pipeline(self.recipe).state_t == SLOW_LATENTS else FAST_FPS
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the user should know and need not change."""
+        pipe, num_given = pipeline(self.recipe), count_latents(self.wishes.num_given)
+        told = (*self.checkpoint.notices, *self.hooks.warnings)
+        least, most = pipe.min_num_conditional_frames, pipe.max_num_conditional_frames
+        if self.num_frames > 1 and not least <= num_given <= most:
+            trained = f"{most}" if least == most else f"{least} to {most}"
+            told += (
+                f"The model was trained with {trained} given latent frames, and "
+                f"--num-conditional-frames {self.wishes.num_given} gives {num_given}",
+            )
+        return told
 
     def check(self) -> None:
         """Refuse what cannot be made, before anything is loaded.
