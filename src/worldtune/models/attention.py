@@ -8,9 +8,8 @@ from collections.abc import Callable
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from worldtune.models.norms import RMSNorm
 from worldtune.models.rope import Rotation, rotate
-
-EPSILON = 1e-6
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -41,8 +40,8 @@ class Attention(nn.Module):
         self.k_proj = nn.Linear(context_channels, channels, bias=False)
         self.v_proj = nn.Linear(context_channels, channels, bias=False)
         self.output_proj = nn.Linear(channels, channels, bias=False)
-        self.q_norm = nn.RMSNorm(head_dim, eps=EPSILON)
-        self.k_norm = nn.RMSNorm(head_dim, eps=EPSILON)
+        self.q_norm = RMSNorm(head_dim)
+        self.k_norm = RMSNorm(head_dim)
         self.attend: Attend = attend
 
     def forward(

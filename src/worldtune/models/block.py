@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from worldtune.models.attention import EPSILON, Attention
+from worldtune.models.attention import Attention
 from worldtune.models.config import TransformerConfig
+from worldtune.models.norms import EPSILON
 from worldtune.models.rope import Rotation
 
 

@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from worldtune.models.attention import EPSILON
 from worldtune.models.config import TransformerConfig
 
 LONGEST_WAVE = 10_000.0
@@ -101,11 +100,6 @@ class TimeEmbedder(nn.Sequential):
         """Waves and offsets in the given dtype; the time itself is used in float32."""
         wave_BTD = self[0](time_BT).to(dtype)
         return wave_BTD, self[1](wave_BTD)
-
-
-def time_norm(channels: int) -> nn.RMSNorm:
-    """The norm that turns the waves (not the offsets) into the input of the modulations."""
-    return nn.RMSNorm(channels, eps=EPSILON)
 
 
 def nearest_resize(

@@ -16,6 +16,7 @@ from torch.autograd import Function
 from torch.autograd.function import FunctionCtx
 
 from worldtune.models.config import TransformerConfig
+from worldtune.models.norms import at_least_float32
 
 WAVE_BASE = 10_000.0
 # Frame rate at which a network with frame-rate modulation counts frames one by one.
@@ -107,9 +108,10 @@ class _Rotate(Function):
 
 
 def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    first, second = x.chunk(2, dim=-1)
-    turned = torch.cat((first * cos, second * cos), dim=-1)
-    half = cos.shape[-1]
-    turned[..., :half].addcmul_(second, sin, value=-1)
-    turned[..., half:].addcmul_(first, sin)
-    return turned.to(x.dtype)
+    """Both halves of the heads times cos, then crosswise times sin, in three passes."""
+    wide = x.to(at_least_float32(x))
+    first, second = wide.chunk(2, dim=-1)
+    turned = wide.unflatten(-1, (2, -1)) * cos.unsqueeze(-2)
+    turned[..., 0, :].addcmul_(second, sin, value=-1)
+    turned[..., 1, :].addcmul_(first, sin)
+    return turned.flatten(-2).to(x.dtype)

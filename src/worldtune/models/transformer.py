@@ -19,7 +19,6 @@ from worldtune.models.config import TransformerConfig
 from worldtune.models.embeddings import (
     PatchEmbedder,
     TimeEmbedder,
-    time_norm,
     unpatch,
     view_embedding,
 )
@@ -31,6 +30,7 @@ from worldtune.models.inputs import (
     stack_channels,
     token_grid,
 )
+from worldtune.models.norms import RMSNorm
 from worldtune.models.positions import FrameShare, LearnedTable, Rotations, sincos_table
 from worldtune.models.rope import Rotation
 
@@ -57,7 +57,8 @@ class Trunk(nn.Module):
         self.config = config
         self.x_embedder = PatchEmbedder(config, config.input_channels)
         self.t_embedder = TimeEmbedder(config.model_channels)
-        self.t_embedding_norm = time_norm(config.model_channels)
+        # Its input are the waves of the time, not the offsets made of them.
+        self.t_embedding_norm = RMSNorm(config.model_channels)
         if config.text_input_channels is not None:
             projection = nn.Linear(config.text_input_channels, config.text_channels)
             self.crossattn_proj = nn.Sequential(projection, nn.GELU())
