@@ -1,6 +1,7 @@
 """Foreign weights: every container, what is told without reading, and what is refused."""
 
 import collections
+import errno
 import io
 import json
 import os
@@ -288,6 +289,40 @@ def test_a_file_larger_than_the_memory_is_listed_and_read(tmp_path: Path):
         assert file.entries["huge"].nbytes == 80 << 30
         assert file.read("last").item() == 2.5
         assert file.read("huge")[-1, -1] == 0
+
+
+def test_a_system_that_refuses_the_map_is_told_with_a_next_step(saved: Path, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    with open_weights(saved) as file:
+        monkeypatch.setattr("worldtune.checkpoint.pages.mmap.mmap", refuse)
+        with pytest.raises(CheckpointError, match=r"cannot be mapped.*ulimit -v.*overcommit"):
+            file.read("net.accum_iteration")
+
+
+ODD_TENSORS = {
+    "sparse": (lambda: torch.eye(2).to_sparse(), "_rebuild_sparse_tensor"),
+    "of a class of its own": (lambda: Marked(torch.ones(1)), "_rebuild_from_type_v2"),
+}
+
+
+class Marked(torch.Tensor):
+    """A subclass, as distributed tensors are."""
+
+
+@pytest.mark.parametrize("case", ODD_TENSORS)
+def test_a_tensor_of_an_odd_kind_is_refused_by_name(tmp_path: Path, case: str):
+    make, name = ODD_TENSORS[case]
+    torch.save({"w": make()}, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match=rf"torch\.\w+\.{name}"):
+        open_weights(tmp_path / "a.pt")
+
+
+def test_a_conjugated_tensor_is_refused(tmp_path: Path):
+    torch.save({"w": torch.ones(2, dtype=torch.complex64).conj()}, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match="conjugated or negated"):
+        open_weights(tmp_path / "a.pt")
 
 
 class Touch:

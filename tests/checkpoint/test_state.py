@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import resource
 import shutil
+import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -429,6 +430,40 @@ def test_leftovers_of_an_interrupted_save_are_cleaned_and_told(tmp_path: Path):
     cleaned = clean_leftovers(tmp_path, TracingDisk())
     assert cleaned == ("iter_000000200.tmp", "latest_state.txt.tmp")
     assert (tmp_path / "notes.tmp").exists(), "what is not ours stays"
+
+
+def test_a_run_that_starts_clears_what_the_one_before_left(tmp_path: Path):
+    save(tmp_path, 100)
+    (tmp_path / "iter_000000200.tmp").mkdir()
+    (tmp_path / "iter_000000100").rename(tmp_path / "iter_000000100.replaced")
+    assert latest(tmp_path) == (100, ""), "found before anything is put right"
+    with lock_run(tmp_path):
+        assert [path.name for path in sorted(tmp_path.glob("iter_*"))] == ["iter_000000100"]
+    assert latest(tmp_path) == (100, "")
+
+
+def _save_for_ever(folder: str) -> None:
+    torch.set_num_threads(1)
+    for iteration in itertools.count(1):
+        save(Path(folder), iteration, keep_last=2, disk=None)
+
+
+@pytest.mark.slow
+def test_a_process_killed_while_it_saves_leaves_a_whole_state(tmp_path: Path):
+    context = multiprocessing.get_context("fork")
+    before = 0
+    for number in range(20):
+        process = context.Process(target=_save_for_ever, args=(str(tmp_path),))
+        process.start()
+        process.join(0.1 + 0.013 * number)
+        process.kill()
+        process.join(20)
+        assert process.exitcode == -signal.SIGKILL
+        state = find_latest(tmp_path).state
+        if state is not None:
+            assert equal(read_state(state)[0], sections(state.iteration))
+            before = state.iteration
+        assert state is not None or before == 0
 
 
 # --- one writer ---

@@ -1,5 +1,6 @@
 """A file's bytes as tensors, used where they lie."""
 
+import errno
 import mmap
 import os
 import sys
@@ -7,13 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worldtune.checkpoint.entries import ITEM_BYTES, PlacedTensor, Record
+from worldtune.errors import CheckpointError
 
 if TYPE_CHECKING:
     import torch
 
 
 def map_private(path: Path) -> mmap.mmap:
-    """Map a whole file so that writes stay in memory."""
+    """Map a whole file so that writes stay in memory.
+
+    CheckpointError where the system has no room for it among its addresses.
+    """
     with path.open("rb") as stream:
         length = os.fstat(stream.fileno()).st_size
         if not hasattr(mmap, "MAP_PRIVATE"):
@@ -21,9 +26,17 @@ def map_private(path: Path) -> mmap.mmap:
         # Without MAP_NORESERVE (0x4000 on Linux; Python names it from 3.13) the system
         # counts a private map as memory, and refuses files that are larger than that.
         flags = mmap.MAP_PRIVATE | getattr(mmap, "MAP_NORESERVE", _linux_flag(0x4000))
-        return mmap.mmap(
-            stream.fileno(), length, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE
-        )
+        protection = mmap.PROT_READ | mmap.PROT_WRITE
+        try:
+            return mmap.mmap(stream.fileno(), length, flags=flags, prot=protection)
+        except OSError as fault:
+            if fault.errno != errno.ENOMEM:
+                raise
+            raise CheckpointError(
+                f"{path} cannot be mapped: the system refuses {length:,} bytes of addresses, "
+                "which take no memory. Raise the limit (`ulimit -v`), or let the kernel "
+                "overcommit (vm.overcommit_memory is 2; 0 or 1 will do)."
+            ) from fault
 
 
 def _linux_flag(flag: int) -> int:

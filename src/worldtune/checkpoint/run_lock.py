@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worldtune.checkpoint.disk import Disk, save_failed
+from worldtune.checkpoint.state_folder import clean_leftovers
 from worldtune.errors import CheckpointError
 
 FILE_NAME = ".lock"
@@ -28,17 +29,21 @@ class RunLock:
 
 @contextlib.contextmanager
 def lock_run(folder: Path, disk: Disk | None = None) -> Iterator[RunLock]:
-    """Hold a folder of states; the system lets go of it when the process ends.
+    """Hold a folder of states and clear what an interrupted save left in it.
+
+    The system lets go of the folder when the process ends, in whatever way.
 
     CheckpointError where another process holds it, named with its machine and start. A file
     system without locks is written to without one.
     """
+    disk = disk or Disk()
     with contextlib.ExitStack() as held:
         try:
-            (disk or Disk()).make_folder(folder)
+            disk.make_folder(folder)
             handle = os.open(folder / FILE_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             held.callback(os.close, handle)
             _take(handle, folder)
+            clean_leftovers(folder, disk)
         except OSError as fault:
             raise save_failed("The training state", folder, None, fault) from fault
         yield RunLock(folder)

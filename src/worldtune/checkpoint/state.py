@@ -207,6 +207,7 @@ def _lock(part: _Part) -> AbstractContextManager[RunLock]:
 def _prepare(part: _Part, lock: RunLock) -> None:
     if lock.folder != part.folder:
         raise ValueError(f"the lock is on {lock.folder}, not on {part.folder}")
+    # What a save of this run that failed could not remove; on start the lock has cleaned up.
     clean_leftovers(part.folder, part.disk)
     part.disk.make_folder(part.temporary)
 
