@@ -42,9 +42,15 @@ class TracingDisk(QuickDisk):
         self.names[handle] = path.name
         return handle
 
+    def reopen(self, path: Path, length: int) -> int:
+        self._note("reopen", path.name)
+        handle = super().reopen(path, length)
+        self.names[handle] = path.name
+        return handle
+
     def write(self, handle: int, piece: memoryview) -> int:
         try:
-            self._note("write", self.names[handle])
+            self._note("write", self.names.get(handle, "journal"))
         except BaseException:
             super().write(handle, piece[: len(piece) // 2])
             raise
@@ -52,12 +58,16 @@ class TracingDisk(QuickDisk):
 
     def sync(self, handle: int) -> None:
         folder = stat.S_ISDIR(os.fstat(handle).st_mode)
-        self._note("sync", "folder" if folder else self.names[handle])
+        self._note("sync", "folder" if folder else self.names.get(handle, "journal"))
         super().sync(handle)
 
     def rename(self, old: Path, new: Path) -> None:
         self._note("rename", f"{old.name} {new.name}")
         super().rename(old, new)
+
+    def link(self, old: Path, new: Path) -> None:
+        self._note("link", f"{old.name} {new.name}")
+        super().link(old, new)
 
     def remove(self, path: Path) -> None:
         self._note("remove", path.name)
