@@ -1,0 +1,8 @@
+"""The published joiner, at the place where the published page calls it: `worldtune join`."""
+
+import sys
+
+from worldtune.cli.join import launch
+
+if __name__ == "__main__":
+    sys.exit(launch(sys.argv[1:]))
