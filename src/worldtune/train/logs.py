@@ -69,12 +69,6 @@ class LogLine:
     def after_step(self, report: StepReport) -> None:
         """Print `Iteration 500/2000, Loss: 0.245, Speed: 2.3 it/s` where it is due."""
         self._rate.add(report.step_s)
-        if report.skipped:
-            log.warning(
-                f"Iteration {report.iteration}: the loss ({report.loss}) or the gradient norm "
-                f"({report.gradient_norm}) is not finite; the step is skipped "
-                f"({report.skipped_in_all} so far)"
-            )
         if self._due(report.iteration) or report.iteration == report.max_iter:
             log.info(
                 f"Iteration {report.iteration}/{report.max_iter}, "

@@ -1,9 +1,28 @@
-"""Watchers of the machine: memory, waiting, garbage collection."""
+"""Watchers of the steps and the machine: skipped steps, memory, waiting, garbage collection."""
 
 import gc
 
 from worldtune.train.logs import log
 from worldtune.train.report import Every, StepReport
+
+
+class SkippedSteps:
+    """A warning for each step that was not taken."""
+
+    def start(self, first_iteration: int) -> None:
+        """Nothing to do."""
+
+    def after_step(self, report: StepReport) -> None:
+        """Say what was not finite."""
+        if report.skipped:
+            log.warning(
+                f"Iteration {report.iteration}: the loss ({report.loss}) or the gradient norm "
+                f"({report.gradient_norm}) is not finite; the step is skipped "
+                f"({report.skipped_in_all} so far)"
+            )
+
+    def end(self) -> None:
+        """Nothing to do."""
 
 
 class DeviceMonitor:

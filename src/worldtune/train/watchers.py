@@ -7,7 +7,7 @@ from worldtune.inference.pieces import objective, pipeline, sampling
 from worldtune.models.tokenizer import VideoTokenizer
 from worldtune.train.curve import LossCurve
 from worldtune.train.logs import LogLine, Metrics, ProgressBar
-from worldtune.train.monitors import DeviceMonitor, ManualGc
+from worldtune.train.monitors import DeviceMonitor, ManualGc, SkippedSteps
 from worldtune.train.report import Watcher
 from worldtune.train.samples import GUIDANCE, Samples
 from worldtune.train.setup import Learner
@@ -28,11 +28,12 @@ def watchers_of(
     """Those that the recipe asks for, in the order in which they look."""
     trainer, callbacks = recipe.trainer, recipe.trainer.callbacks
     metrics = Metrics(folder)
-    watchers: list[Watcher] = [metrics]
+    watchers: list[Watcher] = [metrics, SkippedSteps()]
     if callbacks.manual_gc is not None:
         watchers.append(ManualGc(callbacks.manual_gc.every_n, callbacks.manual_gc.warm_up))
     if callbacks.iter_speed is not None:
-        watchers.append(LogLine(trainer.logging_iter))
+        every = callbacks.iter_speed.hit_thres or callbacks.iter_speed.every_n
+        watchers.append(LogLine(every))
     if callbacks.device_monitor is not None:
         watchers.append(DeviceMonitor(callbacks.device_monitor.every_n))
     if trainer.run_validation:
