@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from tests.inference import fixtures
 from tests.inference.recipes import tiny_recipe
 from worldtune.checkpoint import shapes
-from worldtune.cli import generate as words_module
+from worldtune.cli import generate_words as words_module
 from worldtune.cli.generate_model import find_model
 from worldtune.cli.generating import find_device, make_plan
 from worldtune.cli.main import run

@@ -1,224 +1,39 @@
 """`worldtune generate`: clips that go on from an image or a video.
 
-Nothing heavy is imported here: `--help` has half a second. The underscored spellings are those
-of Cosmos-Predict2's own command.
+Nothing heavy is imported here: `--help` has half a second.
 """
 
-from dataclasses import dataclass
-from enum import StrEnum
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
+from worldtune.cli import generate_words as option
 from worldtune.errors import RecipeError
-
-WHAT, HOW, MODEL, HOOKS = "What to make", "How to make it", "The model", "Hooks"
-
-# Choices; typer reads enumerations in all its versions.
-GivenFrames = StrEnum("GivenFrames", {"one": "1", "five": "5"})
-Resolution = StrEnum("Resolution", {"r480": "480", "r512": "512", "r720": "720"})
-AspectRatio = StrEnum(
-    "AspectRatio",
-    {"square": "1:1", "wide": "4:3", "tall": "3:4", "wider": "16:9", "taller": "9:16"},
-)
-ModelSize = StrEnum("ModelSize", {"small": "2B", "large": "14B"})
-ONE_FRAME = GivenFrames("1")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Words:
-    """What the command line says, before anything is looked up."""
-
-    checkpoint: Path | None
-    input: Path | None
-    prompt: str | None
-    out: Path | None
-    batch: Path | None
-    force: bool
-    num_given: int
-    guidance: float
-    negative_prompt: str | None
-    seed: int
-    steps: int | None
-    num_chunks: int
-    resolution: str | None
-    aspect_ratio: str | None
-    fps: float | None
-    average: bool | None
-    config: str | None
-    experiment: str | None
-    model_size: str | None
-    device: str | None
-    downcast_text_encoder: bool
-    guardrail: str | None
-    no_guardrail: bool
-    refiner: str | None
-    no_refiner: bool
 
 
 def generate(
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(
-            "--checkpoint", "--dit_path", help="A run's folder, or a file of weights.",
-            rich_help_panel=MODEL,
-        ),
-    ] = None,
-    input_path: Annotated[
-        Path | None,
-        typer.Option(
-            "--input", "--input_path", help="An image, or a video whose end is gone on from.",
-            rich_help_panel=WHAT,
-        ),
-    ] = None,
-    prompt: Annotated[
-        str | None, typer.Option("--prompt", help="What happens.", rich_help_panel=WHAT)
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "--save_path", help="Where the clip goes, such as clip.mp4.",
-            rich_help_panel=WHAT,
-        ),
-    ] = None,
-    batch: Annotated[
-        Path | None,
-        typer.Option(
-            "--batch", "--batch_input_json", rich_help_panel=WHAT,
-            help="In their place: a JSON list of {input_video, prompt, output_video}.",
-        ),
-    ] = None,
-    force: Annotated[
-        bool,
-        typer.Option("--force", help="Write over what is there.", rich_help_panel=WHAT),
-    ] = False,
-    num_given: Annotated[
-        GivenFrames,
-        typer.Option(
-            "--num-conditional-frames", "--num_conditional_frames", rich_help_panel=HOW,
-            help="Frames taken from the input; 5 needs a video.",
-        ),
-    ] = ONE_FRAME,
-    guidance: Annotated[
-        float,
-        typer.Option(
-            "--guidance", rich_help_panel=HOW,
-            help="How far to lean on the prompt; 0: not at all beyond the plain prediction.",
-        ),
-    ] = 7.0,
-    negative_prompt: Annotated[
-        str | None,
-        typer.Option(
-            "--negative-prompt", "--negative_prompt", rich_help_panel=HOW,
-            help="What to keep away from; by default, common faults of generated video.",
-        ),
-    ] = None,
-    seed: Annotated[
-        int, typer.Option("--seed", help="Of the first noise.", rich_help_panel=HOW)
-    ] = 0,
-    steps: Annotated[
-        int | None,
-        typer.Option(
-            "--steps", help="Sampling steps; by default the model's, 35.", rich_help_panel=HOW
-        ),
-    ] = None,
-    num_chunks: Annotated[
-        int,
-        typer.Option(
-            "--num-chunks", "--num_chunks", rich_help_panel=HOW,
-            help="A long video of so many clips, each going on from the one before.",
-        ),
-    ] = 1,
-    resolution: Annotated[
-        Resolution | None,
-        typer.Option(
-            "--resolution", rich_help_panel=HOW,
-            help="By default the size that the model was trained on.",
-        ),
-    ] = None,
-    aspect_ratio: Annotated[
-        AspectRatio | None,
-        typer.Option(
-            "--aspect-ratio", "--aspect_ratio", rich_help_panel=HOW,
-            help="Width to height.",
-        ),
-    ] = None,
-    fps: Annotated[
-        float | None,
-        typer.Option(
-            "--fps", rich_help_panel=HOW,
-            help="Frames a second; by default 10 for a model of 16 latent frames, else 16.",
-        ),
-    ] = None,
-    average: Annotated[
-        bool | None,
-        typer.Option(
-            "--ema/--no-ema", "--load_ema", rich_help_panel=MODEL, show_default=False,
-            help="The running average of the weights, or not; by default where there is one.",
-        ),
-    ] = None,
-    config: Annotated[
-        str | None,
-        typer.Option(
-            "--config", rich_help_panel=MODEL,
-            help="Settings of the model: a config.yaml, or as in worldtune train.",
-        ),
-    ] = None,
-    experiment: Annotated[
-        str | None,
-        typer.Option("--experiment", help="A recipe by name.", rich_help_panel=MODEL),
-    ] = None,
-    model_size: Annotated[
-        ModelSize | None,
-        typer.Option(
-            "--model-size", "--model_size",
-            rich_help_panel=MODEL, help="Of a published model; without --checkpoint it is that.",
-        ),
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            "--device", help="cuda, cuda:1 or cpu; by default a GPU if there is one.",
-            rich_help_panel=MODEL,
-        ),
-    ] = None,
-    downcast_text_encoder: Annotated[
-        bool,
-        typer.Option(
-            "--downcast-text-encoder", "--downcast_text_encoder", rich_help_panel=MODEL,
-            help="Run T5 in bfloat16: half the memory, slightly other text.",
-        ),
-    ] = False,
-    guardrail: Annotated[
-        str | None,
-        typer.Option(
-            "--guardrail", metavar="MODULE:CALLABLE", rich_help_panel=HOOKS,
-            help="Makes the guardrail that prompts and clips go through.",
-        ),
-    ] = None,
-    no_guardrail: Annotated[
-        bool,
-        typer.Option(
-            "--no-guardrail", "--disable_guardrail", rich_help_panel=HOOKS,
-            help="None, whatever the settings say.",
-        ),
-    ] = False,
-    refiner: Annotated[
-        str | None,
-        typer.Option(
-            "--prompt-refiner", metavar="MODULE:CALLABLE", rich_help_panel=HOOKS,
-            help="Makes the function that rewrites prompts.",
-        ),
-    ] = None,
-    no_refiner: Annotated[
-        bool,
-        typer.Option(
-            "--no-prompt-refiner", "--disable_prompt_refiner", rich_help_panel=HOOKS,
-            help="None, whatever the settings say.",
-        ),
-    ] = False,
-) -> None:  # fmt: skip
+    checkpoint: option.Checkpoint = None,
+    input_path: option.Input = None,
+    prompt: option.Prompt = None,
+    out: option.Out = None,
+    batch: option.Batch = None,
+    force: option.Force = False,
+    num_given: option.NumGiven = option.ONE_FRAME,
+    guidance: option.Guidance = 7.0,
+    negative_prompt: option.NegativePrompt = None,
+    seed: option.Seed = 0,
+    steps: option.Steps = None,
+    num_chunks: option.NumChunks = 1,
+    resolution: option.Resolution = None,
+    aspect_ratio: option.AspectRatio = None,
+    fps: option.Fps = None,
+    average: option.Average = None,
+    config: option.Config = None,
+    experiment: option.Experiment = None,
+    model_size: option.ModelSize = None,
+    device: option.Device = None,
+    downcast_text_encoder: option.DowncastTextEncoder = False,
+    guardrail: option.GuardrailName = None,
+    no_guardrail: option.NoGuardrail = False,
+    refiner: option.RefinerName = None,
+    no_refiner: option.NoRefiner = False,
+) -> None:
     """Make clips that go on from an image or a video.
 
     \b
@@ -237,7 +52,7 @@ def generate(
     from worldtune.cli.generating import run
 
     run(
-        Words(
+        option.Words(
             checkpoint=checkpoint, input=input_path, prompt=prompt, out=out, batch=batch,
             force=force, num_given=int(num_given), guidance=guidance,
             negative_prompt=negative_prompt, seed=seed, steps=steps, num_chunks=num_chunks,

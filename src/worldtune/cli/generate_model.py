@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from worldtune.checkpoint.inspect import describe
-from worldtune.cli.generate import Words
+from worldtune.cli.generate_words import Words
 from worldtune.config.compose import compose
 from worldtune.config.files import read_config
 from worldtune.config.predict2 import Predict2Recipe

@@ -5,8 +5,8 @@ from typing import cast
 import torch
 from rich.console import Console
 
-from worldtune.cli.generate import Words
 from worldtune.cli.generate_model import find_model
+from worldtune.cli.generate_words import Words
 from worldtune.errors import RecipeError, RunError
 from worldtune.inference.generate import generate
 from worldtune.inference.hooks import build_hooks
