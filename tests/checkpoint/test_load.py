@@ -104,7 +104,7 @@ def test_what_belongs_to_the_objective_is_ignored_and_can_be_read_apart(transfer
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 def test_any_missing_extra_or_reshaped_tensor_is_an_error_by_name(family, tmp_path: Path, data):
@@ -128,7 +128,7 @@ def test_any_missing_extra_or_reshaped_tensor_is_an_error_by_name(family, tmp_pa
 
 
 @settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 def test_missing_rebuilt_entries_are_no_error(family, tmp_path: Path, data):

@@ -102,7 +102,7 @@ DTYPES = [getattr(torch, name) for name in ITEM_BYTES]
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     tensors=st.dictionaries(
@@ -467,7 +467,7 @@ def test_big_endian_weights_are_refused(tmp_path: Path):
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(keep=st.floats(0.001, 0.999))
 def test_a_file_cut_short_anywhere_is_never_read(saved: Path, keep: float):
@@ -479,7 +479,7 @@ def test_a_file_cut_short_anywhere_is_never_read(saved: Path, keep: float):
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(at=st.floats(0, 0.9999), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_an_error_or_reads_as_something_and_never_crashes(
