@@ -88,7 +88,7 @@ def tell_converted(converted: "Converted", *, verified: bool) -> None:
     typer.echo(f"  {len(converted.written)} files, {size}{checked}")
 
 
-def times(converted: "Converted") -> dict[str, float]:
+def times(converted: "Converted") -> dict[str, int | float]:
     """What a program may want to know of the work: bytes written and seconds taken."""
     return {
         "nbytes": converted.nbytes,
