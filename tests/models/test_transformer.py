@@ -263,3 +263,10 @@ def test_inputs_that_do_not_fit_are_refused_in_words(config, make, message):
 
     with pytest.raises(RecipeError, match=message):
         network(**make(config))
+
+
+def test_the_output_is_no_view_so_that_hooks_may_hang_on_it():
+    network = tiny()
+    (latents, time, text), told = inputs(TINY)
+
+    assert not network(latents, time, text, **told)._is_view()

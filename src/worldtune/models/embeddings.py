@@ -51,9 +51,12 @@ def unpatch(
     x_BthwP: Float[Tensor, "b t h w p"], spatial: int, temporal: int
 ) -> Float[Tensor, "b c pt ph pw"]:
     """Put patches together; here a patch is ordered row, column, time, channel."""
+    batch, t, h, w, _ = x_BthwP.shape
     cut = x_BthwP.unflatten(4, (spatial, spatial, temporal, -1))
     # b, grid t, grid h, grid w, in h, in w, in t, c
-    return cut.permute(0, 7, 1, 6, 2, 4, 3, 5).flatten(6, 7).flatten(4, 5).flatten(2, 3)
+    ordered = cut.permute(0, 7, 1, 6, 2, 4, 3, 5)
+    # One copy, not a view: FSDP hangs its hooks on what the network returns.
+    return ordered.reshape(batch, -1, t * temporal, h * spatial, w * spatial)
 
 
 class Sinusoid(nn.Module):
