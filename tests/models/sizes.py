@@ -2,25 +2,13 @@
 
 from dataclasses import replace
 
+from worldtune.config.network import NetworkSettings
+from worldtune.models.build import transformer_config
 from worldtune.models.config import TransformerConfig
+from worldtune.recipes.networks import VIDEO2WORLD_2B, VIDEO2WORLD_14B
 
-PREDICT2_2B = TransformerConfig(
-    model_channels=2048,
-    num_blocks=28,
-    num_heads=16,
-    condition_mask=True,
-    rope_ratio_h=3.0,
-    rope_ratio_w=3.0,
-)
-PREDICT2_14B = replace(
-    PREDICT2_2B,
-    model_channels=5120,
-    num_blocks=36,
-    num_heads=40,
-    rope_ratio_h=2.0,
-    rope_ratio_w=2.0,
-    rope_ratio_t=5 / 6,
-)
+PREDICT2_2B = transformer_config(NetworkSettings(**VIDEO2WORLD_2B))
+PREDICT2_14B = transformer_config(NetworkSettings(**VIDEO2WORLD_14B))
 SINGLE_VIEW = TransformerConfig(
     model_channels=4096,
     num_blocks=28,

@@ -44,16 +44,30 @@ def test_the_networks_have_the_published_number_of_weights(
     assert not list(network.buffers())
 
 
-def test_settings_become_sizes_by_the_published_names():
-    net = NetworkSettings(
-        model_channels=2048,
-        num_blocks=28,
-        num_heads=16,
-        rope_h_extrapolation_ratio=3.0,
-        rope_w_extrapolation_ratio=3.0,
-    )
+@pytest.mark.parametrize(
+    ("config", "sizes"),
+    [
+        (PREDICT2_2B, (2048, 28, 16, 3.0, 3.0, 1.0)),
+        (PREDICT2_14B, (5120, 36, 40, 2.0, 2.0, 5 / 6)),
+    ],
+    ids=["2b", "14b"],
+)
+def test_the_recipes_sizes_are_the_published_ones(
+    config: TransformerConfig, sizes: tuple[float, ...]
+):
+    c = config
 
-    assert transformer_config(net) == PREDICT2_2B
+    ratios = (c.rope_ratio_h, c.rope_ratio_w, c.rope_ratio_t)
+    assert (c.model_channels, c.num_blocks, c.num_heads, *ratios) == sizes
+    assert (c.head_dim, c.mlp_channels, c.text_channels, c.adaln_lora_dim) == (
+        128,
+        4 * c.model_channels,
+        1024,
+        256,
+    )
+    assert c.max_grid == (128, 120, 120)
+    assert (c.condition_mask, c.padding_mask, c.input_channels) == (True, True, 18)
+    assert (c.rope_fps_modulation, c.position_table, c.family) == (False, "none", "predict2")
 
 
 def test_every_setting_of_size_reaches_the_network():
