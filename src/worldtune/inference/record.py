@@ -57,7 +57,7 @@ def describe(
             "solver": how.solver,
         },
         "checkpoint": {
-            "path": str(plan.checkpoint.path),
+            "path": str(plan.checkpoint.path.resolve()),
             "kind": plan.checkpoint.kind,
             "sha256": made.sha256,
             "weights": made.which,
