@@ -1,6 +1,7 @@
 """Batches by worker processes."""
 
 import os
+import subprocess
 from time import perf_counter, sleep
 
 import pytest
@@ -129,6 +130,33 @@ def test_a_bad_clip_in_a_worker_has_the_same_message_and_no_traceback():
         pytest.raises(DataError, match=r"^videos/bad\.mp4: frame 3 is damaged$"),
     ):
         take(loader, 3)
+
+
+def test_a_batch_that_was_lost_with_its_worker_names_the_clip():
+    """Seen now and then: the worker's socket broke before torch had seen its end."""
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+
+    def broken():
+        raise ConnectionResetError("connection reset by peer")
+        yield
+
+    loader = endless(Still(), workers=0)
+    batches = iter(loader)
+    loader._board._rows[0] = torch.tensor([ended.pid, 3])
+    loader._running = broken()
+
+    with pytest.raises(DataError, match="a loader worker died while it read clip_3"):
+        next(batches)
+
+
+def test_a_fault_of_the_program_is_no_mistake_of_the_users():
+    loader = endless(Still(clips=2), workers=0)
+    batches = iter(loader)
+    loader._running = (1 / 0 for _ in range(1))
+
+    with pytest.raises(ZeroDivisionError):
+        next(batches)
 
 
 @pytest.mark.multi

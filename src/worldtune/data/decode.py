@@ -48,7 +48,8 @@ def open_video(path: Path, threads: int = 1) -> Iterator[tuple[InputContainer, V
     Raises DataError where the file cannot be opened or has no moving picture.
     """
     try:
-        container = av.open(str(path))
+        # Broken words in a title must not make the picture unreadable.
+        container = av.open(str(path), metadata_errors="ignore")
     except (FFmpegError, OSError) as error:
         raise DataError(f"{path}: cannot be opened as a video ({reason(error)})") from error
     with container:

@@ -2,7 +2,6 @@
 
 import atexit
 import os
-import re
 from collections.abc import Iterator
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerContext
@@ -23,6 +22,7 @@ from worldtune.errors import DataError, RunError
 _SHARED_MEMORY = Path("/dev/shm")
 _AHEAD = 2  # batches each worker keeps ready
 _MOST_THREADS = 4  # ffmpeg gains little from more
+_NOTICED_S = 2.0  # time for the system to note that a process has ended
 
 
 class Loader:
@@ -79,7 +79,9 @@ class Loader:
             asked = perf_counter()
             try:
                 got = next(self._running, None)
-            except RuntimeError as error:
+            # A worker that dies may take a batch with it that was on its way: then the socket to
+            # it breaks before torch has seen its end.
+            except (RuntimeError, OSError, EOFError) as error:
                 raise self._death(error) from error
             self.wait_s = perf_counter() - asked
             if got is None:
@@ -88,15 +90,14 @@ class Loader:
                 raise DataError(got.message)
             yield got
 
-    def _death(self, error: RuntimeError) -> Exception:
-        """Turn torch's report of a dead worker into one that names the clip."""
-        message = str(error)
-        if "DataLoader worker" not in message:
+    def _death(self, error: Exception) -> Exception:
+        """Turn the sight of a dead worker into an error that names the clip."""
+        dead = self._board.wait_for_dead(_NOTICED_S)
+        if not dead:
             return error
-        pids = [int(number) for number in re.findall(r"\d+", message)]
-        names = [self.source.name_of(clip) for clip in self._board.clips_of(pids)]
+        names = [self.source.name_of(clip) for clip in self._board.clips_of(dead)]
         if not names:
-            return RunError(f"the loader's workers ended before they read a clip: {message}")
+            return RunError(f"loader workers ended between two clips: {error}")
         return DataError(
             f"a loader worker died while it read {' and '.join(names)}: memory ran out, or the "
             "file makes the decoder crash; lower num_workers, or remove the clip"

@@ -47,29 +47,23 @@ def probe_video(path: Path, *, thorough: bool = False) -> VideoFacts:
 
 
 def _file_size(path: Path) -> int:
+    """Return the size, after telling files apart that often lie where a video should."""
+    if not path.is_file():
+        kind = "is a folder" if path.is_dir() else "does not exist"
+        raise DataError(f"{path}: {kind}; expected a video file")
     try:
-        if not path.is_file():
-            kind = "is a folder" if path.is_dir() else "does not exist"
-            raise DataError(f"{path}: {kind}; expected a video file")
+        with path.open("rb") as file:
+            beginning = file.read(64)
         size = path.stat().st_size
-        with path.open("rb"):
-            pass
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({reason(error)})") from error
     if not size:
         raise DataError(f"{path}: is empty (0 bytes)")
-    _check_beginning(path)
-    return size
-
-
-def _check_beginning(path: Path) -> None:
-    """Tell files apart that often lie where a video should."""
-    with path.open("rb") as file:
-        beginning = file.read(64)
     if beginning.startswith(b"version https://git-lfs"):
         raise DataError(f"{path}: is a Git LFS pointer, no video; fetch it by 'git lfs pull'")
     if beginning.lstrip()[:1] == b"<":
         raise DataError(f"{path}: is a web page, no video; download it anew")
+    return size
 
 
 def _check_boxes(path: Path, size: int) -> None:

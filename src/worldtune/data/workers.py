@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing import connection, parent_process
+from time import monotonic, sleep
 from types import FrameType
 
 import torch
@@ -42,9 +43,28 @@ class Board:
         self._rows[worker, 0] = os.getpid()
         self._rows[worker, 1] = clip
 
+    def wait_for_dead(self, within_s: float) -> list[int]:
+        """Return the workers that have ended, waiting a little for the first of them."""
+        pids = [int(pid) for pid, _ in self._rows if int(pid) not in (_IDLE, os.getpid())]
+        until = monotonic() + within_s
+        while pids:
+            dead = [pid for pid in pids if not _lives(pid)]
+            if dead or monotonic() > until:
+                return dead
+            sleep(0.02)
+        return []
+
     def clips_of(self, pids: Sequence[int]) -> list[int]:
         """Return the clips that these processes were reading."""
         return [int(clip) for pid, clip in self._rows if int(pid) in pids and int(clip) != _IDLE]
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 class Reading(Dataset[Batch | Failure]):
