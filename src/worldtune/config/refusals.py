@@ -35,7 +35,6 @@ REFUSALS: tuple[Refusal, ...] = (
     Refusal("checkpoint.jit.enabled", (False,), "trace an exported checkpoint"),
     Refusal("dataloader_train.dataset.kind", VIDEOS, "train on videos"),
     Refusal("model.config.train_architecture", ("base",), "train all weights"),
-    Refusal(f"{PIPE}.net.sac_config.every_n_blocks", (1,), "it applies to every block"),
     Refusal("optimizer.master_weights", (True,), "steps are added to float32 weights"),
     Refusal("checkpoint.strict_resume", (True,), "every weight has to be there"),
     Refusal(f"{CALLBACKS}.grad_clip.force_finite", (True,), "infinite entries are taken as 0"),
