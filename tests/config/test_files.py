@@ -50,13 +50,20 @@ def changed(changes: dict[str, Any]) -> Predict2Recipe:
     return Predict2Recipe.model_validate(tree)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.fixed_dictionaries({}, optional=CHANGES))
 def test_a_recipe_reads_back_as_it_was_written(tmp_path_factory, changes):
     recipe = changed(changes)
     path = write_config(tmp_path_factory.mktemp("run"), recipe)
 
     assert read_config(path, Predict2Recipe) == recipe
+
+
+@pytest.mark.parametrize("text", ["\x85", "a\u2028b", "a\nb\n", "\ufeff", "\x00", " ", "no", "1e5"])
+def test_odd_texts_read_back(text, tmp_path):
+    recipe = changed({"checkpoint.load_path": text})
+
+    assert read_config(write_config(tmp_path, recipe), Predict2Recipe) == recipe
 
 
 @pytest.mark.parametrize("experiment", [FULL, LORA, TINY])

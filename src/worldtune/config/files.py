@@ -29,11 +29,25 @@ class _Loader(yaml.SafeLoader):
     """Safe YAML that reads 1e-05 as a number, as people and other programs write it."""
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
+class _Dumper(yaml.SafeDumper):
+    """Safe YAML whose quotes keep every character of a text."""
+
+
+for _kind in (_Loader, _Dumper):
+    _kind.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+$"),
+        list("-+0123456789"),
+    )
+
+
+def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    # YAML folds lines, also at Unicode's own line ends; inside double quotes they are escaped.
+    style = '"' if len(text.splitlines()) > 1 or not text.isprintable() else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
 
 
 def output_root(environment: Mapping[str, str] | None = None) -> Path:
@@ -56,9 +70,8 @@ def run_folder(job: JobSettings, environment: Mapping[str, str] | None = None) -
 
 def to_yaml(recipe: Settings) -> str:
     """Every setting of a recipe as YAML, in the schema's order."""
-    return yaml.safe_dump(
-        plain(recipe.model_dump()), sort_keys=False, allow_unicode=True, width=100
-    )
+    tree = plain(recipe.model_dump())
+    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 def write_config(folder: Path, recipe: Settings) -> Path:

@@ -9,7 +9,6 @@ from fnmatch import fnmatchcase
 MODEL = "model.config"
 PIPE = f"{MODEL}.pipe_config"
 DICTS = "batches have fields here, not keys"
-SAMPLING = "training uses no {}; give one to the sampling command"
 
 INERT: Mapping[str, str] = {
     "trainer.type": "there is one loop",
@@ -41,8 +40,6 @@ INERT: Mapping[str, str] = {
     f"{PIPE}.tokenizer.temporal_window": "the latents do not depend on it",
     f"{PIPE}.tokenizer.load_mean_std": "the latents' statistics are part of the tokenizer",
     f"{PIPE}.tokenizer.name": "it is only a label",
-    f"{PIPE}.prompt_refiner_config.*": SAMPLING.format("prompt refiner"),
-    f"{PIPE}.guardrail_config.*": SAMPLING.format("guardrail"),
     f"{PIPE}.net.atten_backend": "attention is chosen for the device",
     f"{PIPE}.net.pos_emb_learnable": "rotary positions have nothing to learn",
     f"{PIPE}.net.pos_emb_interpolation": "rotary positions are not interpolated",
