@@ -64,7 +64,9 @@ def recompute_blocks(network: nn.Module, mode: RecomputeMode, every_n_blocks: in
     """Make every n-th block of a network compute its activations again as the mode says."""
     if mode == "none":
         return
-    for number, block in enumerate(network.get_submodule(PLAN.block_list)):
+    blocks = network.get_submodule(PLAN.block_list)
+    assert isinstance(blocks, nn.ModuleList)
+    for number, block in enumerate(blocks):
         if number % every_n_blocks == 0:
             # On the instance, so that the block's place and its weights' names stay.
             block.forward = _recomputed(block, KEPT[mode])

@@ -10,6 +10,7 @@ import torch
 from worldtune.config.dataloader import DataLoaderSettings, DatasetSettings
 from worldtune.config.predict2 import Predict2Recipe
 from worldtune.data.batch import Batch, collate
+from worldtune.data.builtin_text import BuiltinTextEncoder
 from worldtune.data.clip_list import ClipList
 from worldtune.data.clips import Needs, check_enough, list_clips
 from worldtune.data.dataset import ClipSource, VideoClips
@@ -113,7 +114,12 @@ def _mock_clips(
     recipe: Predict2Recipe, settings: DataLoaderSettings, num_frames: int, shares: Shares
 ) -> ClipData:
     text = _text_shape(recipe)
-    source = MockClips(num_frames, settings.dataset.video_size, text, recipe.trainer.seed)
+    source = MockClips(
+        num_frames,
+        settings.dataset.video_size,
+        text,
+        recipe.trainer.seed,
+    )
     order = source.order(settings.sampler.seed, shuffle=settings.sampler.shuffle)
     return ClipData(source, order, None, settings, shares)
 
@@ -148,7 +154,15 @@ def _text(recipe: Predict2Recipe, num_frames: int) -> tuple[TextSource, Needs]:
     """Text from stored embeddings for T5, else from captions by the built-in encoder."""
     settings = pipeline(recipe).text_encoder
     if settings.cls == "builtin":
-        return EncodedCaptions(build_text_encoder(recipe)), Needs(num_frames, "caption")
+        encoder = build_text_encoder(recipe)
+        assert isinstance(encoder, BuiltinTextEncoder)
+        needs = Needs(
+            num_frames,
+            "caption",
+            text_tokens=encoder.max_tokens,
+            count_tokens=encoder.count_tokens,
+        )
+        return EncodedCaptions(encoder), needs
     width, tokens = settings.t5.embed_dim, settings.t5.num_tokens
     needs = Needs(num_frames, "embedding", text_width=width, text_tokens=tokens)
     return StoredEmbeddings(width, tokens), needs
@@ -164,9 +178,9 @@ def _text_shape(recipe: Predict2Recipe) -> tuple[int, int]:
 
 
 def timed(loader: Loader, device: torch.device) -> Iterator[TimedBatch]:
-    """Batches on the device, each with how long it was waited for."""
-    for batch in loader:
-        yield TimedBatch(batch.to(device, non_blocking=True), loader.wait_s)
+    """Batches on the device, each with how long it was waited for; workers start at once."""
+    batches = iter(loader)
+    return (TimedBatch(b.to(device, non_blocking=True), loader.wait_s) for b in batches)
 
 
 def first_batch(data: ClipData) -> Batch:
