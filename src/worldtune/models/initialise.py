@@ -74,10 +74,14 @@ RULES: dict[Family, tuple[tuple[str, Draw], ...]] = {
 
 def fresh_weight(name: str, shape: tuple[int, ...], family: Family, seed: int) -> Tensor:
     """The float32 values, on the CPU, that the weight of this name starts with."""
-    digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=8).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest, "big"))
     draw = next(draw for pattern, draw in RULES[family] if re.search(pattern, name))
-    return draw(shape, generator)
+    return draw(shape, named_generator(seed, name))
+
+
+def named_generator(seed: int, name: str) -> Generator:
+    """The generator, on the CPU, that one weight is drawn from."""
+    digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=8).digest()
+    return Generator().manual_seed(int.from_bytes(digest, "big"))
 
 
 @torch.no_grad()
