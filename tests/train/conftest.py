@@ -52,3 +52,12 @@ def plain(tmp_path_factory: pytest.TempPathFactory, clips: Path) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "plain"
     run_training(tiny(clips, *WITHOUT_VALIDATION), folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, clips: Path) -> Path:
+    """The published file of a run long enough to do better than predicting nothing."""
+    folder = tmp_path_factory.mktemp("runs") / "trained"
+    words = ("trainer.max_iter=40", "checkpoint.save_iter=40", "optimizer.lr=5e-3")
+    run_training(tiny(clips, *WITHOUT_VALIDATION, *words), folder)
+    return folder / "checkpoints" / "model" / "iter_000000040.pt"

@@ -12,8 +12,9 @@ from worldtune.config.compose import Composed
 from worldtune.config.files import write_config
 from worldtune.config.predict2 import Predict2Recipe
 from worldtune.config.refusals import refuse_unsupported
-from worldtune.inference.pieces import build_tokenizer
+from worldtune.inference.pieces import build_tokenizer, pipeline
 from worldtune.models.tokenizer import VideoTokenizer
+from worldtune.parallel.recompute import recompute_blocks
 from worldtune.train.disk_faults import explain_disk_faults
 from worldtune.train.fit import check_weights_fit
 from worldtune.train.logs import log, log_lines
@@ -94,6 +95,8 @@ def _set_up(recipe: Predict2Recipe, folder: Path) -> Run:
     if held_out is not None:
         _tell_clips("Held-out clips", held_out)
     start = start_network(recipe, origin, device)
+    recompute = pipeline(recipe).net.sac_config
+    recompute_blocks(start.network, recompute.mode, recompute.every_n_blocks)
     learner = build_learner(recipe, start.network, tokenizer)
     return Run(recipe, folder, device, tokenizer, data, held_out, start, learner)
 
@@ -110,7 +113,7 @@ def _go(run: Run, lock: RunLock, stop: StopRequest) -> None:
     if progress.iteration >= trainer.max_iter:
         log.info(f"Nothing to do: iteration {progress.iteration} of {trainer.max_iter} is done.")
         return
-    if progress.iteration == 0 and not run.start.fresh:
+    if run.start.from_file:
         first = encode_held_out(run.learner.clip_loss, [first_batch(run.data).to(run.device)], 1)
         check_weights_fit(run.learner.clip_loss, first[0], run.start.origin)
     with closing(run.data.loader(progress.next_index)) as loader:

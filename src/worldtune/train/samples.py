@@ -94,7 +94,7 @@ class Samples:
             fps=batch.fps[0].item(),
         )
 
-    def _frames(self, latents: Float[Tensor, "b c t h w"]) -> UInt8[Tensor, "t h w 3"]:
+    def _frames(self, latents: Float[Tensor, "b c t h w"]) -> UInt8[Tensor, "frames y x 3"]:
         device = next(self._network.parameters()).device
         video = self._tokenizer.decode(latents[:1].to(device))
         return to_pixels(video[0]).cpu()

@@ -45,6 +45,12 @@ class Start:
     native: NativeRun | None = None  # this run's, left by the publishers' trainer
     fresh: bool = False
 
+    @property
+    def from_file(self) -> bool:
+        """Whether the weights are a file's, which says little of where it comes from."""
+        states = (self.resumed, self.borrowed, self.native)
+        return not self.fresh and all(state is None for state in states)
+
 
 @dataclass(frozen=True)
 class Origin:
