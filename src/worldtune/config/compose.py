@@ -5,11 +5,13 @@ laid over one another by `origins.lay`, which remembers who set each, and checke
 schema: Hydra says nothing of a key that does not exist or a value of the wrong kind.
 """
 
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from hydra import initialize
@@ -157,25 +159,39 @@ def hydra_store() -> Iterator[ConfigStore]:
 def _ordered(layers: Layers, choices: Sequence[str]) -> list[Layer]:
     """The sources that take part, in the order in which Hydra lays them over one another.
 
-    Hydra is given the lists of choices without the values, because it copies what it loads.
-    That laying the values over one another in its order makes what Hydra would is tested.
+    That laying the values over one another in this order makes what Hydra would is tested.
     """
-    with hydra_store() as store:
-        store.store(name=CONFIG, node={"defaults": layers.defaults_list()})
-        for group, name, option in layers.taking_part():
-            node = {"defaults": list(option.defaults)} if option.defaults else {}
-            store.store(group=group, name=name, node=node, package=option.package)
-        loader = GlobalHydra.instance().config_loader()
-        order = loader.compute_defaults_list(CONFIG, list(choices), RunMode.RUN).defaults
+    lists = {
+        f"{group}/{name}": [option.package, list(option.defaults)]
+        for group, name, option in layers.taking_part()
+    }
     result: list[Layer] = []
-    for default in order:
-        group, _, name = (default.config_path or "").partition("/")
+    for place in _order(json.dumps([layers.defaults_list(), lists, list(choices)])):
+        group, _, name = place.partition("/")
         if group == CONFIG:
             result.append(Layer(DEFAULTS, layers.base, built_in=True))
         elif group in layers.options:
             option = layers.options[group][name]
             result.append(Layer(option.who, option_tree(option), option.built_in))
     return result
+
+
+@lru_cache(maxsize=256)
+def _order(lists: str) -> tuple[str, ...]:
+    """Hydra's order of lists of choices, written in JSON; the values do not matter to it.
+
+    They are left out because Hydra copies what it loads, many times over.
+    """
+    root_list, options, choices = json.loads(lists)
+    with hydra_store() as store:
+        store.store(name=CONFIG, node={"defaults": root_list})
+        for place, (package, defaults) in options.items():
+            group, _, name = place.partition("/")
+            node = {"defaults": defaults} if defaults else {}
+            store.store(group=group, name=name, node=node, package=package)
+        loader = GlobalHydra.instance().config_loader()
+        order = loader.compute_defaults_list(CONFIG, choices, RunMode.RUN).defaults
+    return tuple(default.config_path or "" for default in order)
 
 
 def _read_words(layers: Layers, overrides: Sequence[str]) -> tuple[list[str], list[Word]]:
