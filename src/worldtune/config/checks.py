@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from pydantic_core import PydanticCustomError
 
-from worldtune.config.dataloader import DataLoaderSettings, DatasetSettings
+from worldtune.config.dataloader import DataLoaderSettings, DatasetSettings, LoaderSettings
 from worldtune.config.mistakes import Mistake
 from worldtune.config.settings import (
     JobSettings,
@@ -82,9 +82,7 @@ def check_optimizer(optimizer: OptimizerSettings) -> Iterator[Mistake]:
             yield Mistake(text, ("optimizer.betas",))
 
 
-def check_validation(
-    trainer: TrainerSettings, loader: DataLoaderSettings | None
-) -> Iterator[Mistake]:
+def check_validation(trainer: TrainerSettings, loader: LoaderSettings | None) -> Iterator[Mistake]:
     """Validation has clips."""
     if trainer.run_validation and loader is None:
         text = (

@@ -41,12 +41,17 @@ class SamplerSettings(Settings):
     seed: int = setting(0, "Seed of the order.", ge=0)
 
 
-class DataLoaderSettings(Settings):
-    """Where a rank's clips come from."""
+class LoaderSettings(Settings):
+    """How a rank's clips come, whatever they are."""
 
-    dataset: DatasetSettings = setting(DatasetSettings(), "The clips.")
     sampler: SamplerSettings = setting(SamplerSettings(), "Their order.")
     batch_size: int = setting(1, "Clips of a batch, on each data rank.", ge=1)
     num_workers: int = setting(8, "Processes that decode clips, on each rank; 0: none.", ge=0)
     drop_last: bool = setting(True, "Leave out clips at an epoch's end that fill no batch.")
     pin_memory: bool = setting(True, "Keep batches in memory that a GPU reads fast.")
+
+
+class DataLoaderSettings(LoaderSettings):
+    """Where a rank's clips come from."""
+
+    dataset: DatasetSettings = setting(DatasetSettings(), "The clips.")

@@ -9,13 +9,21 @@ from fnmatch import fnmatchcase
 MODEL = "model.config"
 PIPE = f"{MODEL}.pipe_config"
 DICTS = "batches have fields here, not keys"
+PRECISION = "the model's precision decides"
 
 INERT: Mapping[str, str] = {
     "trainer.type": "there is one loop",
     "trainer.ddp.*": "gradients are averaged without DistributedDataParallel",
     "trainer.grad_scaler_args.enabled": "bfloat16 and float32 do not underflow",
     "trainer.memory_format": "there is one memory layout",
+    "trainer.timestamp_seed": "trainer.seed seeds every draw, so that ranks agree and runs repeat",
+    "trainer.callbacks.progress_bar": "the log says how far the run is",
     "trainer.callbacks.low_prec.update_iter": "weights follow their float32 copy on every step",
+    "model_parallel.bf16": PRECISION,
+    "model_parallel.params_dtype": PRECISION,
+    "model_parallel.enable_autocast": PRECISION,
+    "model_parallel.autocast_dtype": PRECISION,
+    "model_parallel.cpu_offloading_*": "weights and activations stay on the device",
     "checkpoint.verbose": "every load ends in a report",
     "checkpoint.dcp_async_mode_enabled": "a state is written before the run goes on",
     "checkpoint.broadcast_via_filesystem": "each rank reads what it needs of the file itself",

@@ -31,6 +31,14 @@ from worldtune.config.video2world import ModelSettings
 from worldtune.config.video2world_checks import check_clips, check_model
 
 
+class StandardCheckpointSettings(CheckpointSettings):
+    """What is saved, when, and what a run starts from."""
+
+    type: Literal["standard"] | None = setting(
+        None, "Layout of the published files; 'standard' is the only one."
+    )
+
+
 class Predict2Recipe(Settings):
     """Everything a Video2World run is made of."""
 
@@ -40,7 +48,9 @@ class Predict2Recipe(Settings):
     model_parallel: ModelParallelSettings = setting(
         ModelParallelSettings(), "Processes that share one clip."
     )
-    checkpoint: CheckpointSettings = setting(CheckpointSettings(), "What is saved and loaded.")
+    checkpoint: StandardCheckpointSettings = setting(
+        StandardCheckpointSettings(), "What is saved and loaded."
+    )
     model: ModelSettings = required("What is trained.")
     optimizer: OptimizerSettings = setting(OptimizerSettings(), "AdamW.")
     scheduler: SchedulerSettings = setting(SchedulerSettings(), "Learning rate over the steps.")

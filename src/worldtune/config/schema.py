@@ -36,11 +36,12 @@ def children(schema: type[Settings]) -> Iterator[tuple[str, FieldInfo, type[Sett
 
 @cache
 def schema_leaves(schema: type[Settings], above: Path = ()) -> tuple[Leaf, ...]:
-    """Every leaf of a settings class and its sections, in order."""
+    """Every leaf of a settings class and its sections, in order; a section of nothing is one."""
     result: list[Leaf] = []
     for name, field, section in children(schema):
         path = (*above, name)
-        result.extend(schema_leaves(section, path) if section else [Leaf(path, field)])
+        has_keys = section is not None and section.model_fields
+        result.extend(schema_leaves(section, path) if has_keys else [Leaf(path, field)])
     return tuple(result)
 
 

@@ -59,7 +59,7 @@ def schema_page(roots: Iterable[Root]) -> str:
         inert: list[str] = []
         defaults = merged(default_tree(root.schema), root.values)
         for path, field, section in _fields(root.schema, ()):
-            reason = reason_of(dotted(path)) if section is None else None
+            reason = reason_of(dotted(path))
             if reason:
                 inert.append(f"| `{dotted(path)}` | {reason} |")
             elif section is None:

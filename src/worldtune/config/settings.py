@@ -63,6 +63,12 @@ class ModelParallelSettings(Settings):
     sequence_parallel: bool = setting(
         False, "Tensor ranks also share the tokens outside the large matrices."
     )
+    bf16: bool = setting(False, "Megatron's own word for bfloat16.")
+    params_dtype: str = setting("fp32", "Megatron's precision of weights.")
+    enable_autocast: bool = setting(False, "Megatron's mixed precision.")
+    autocast_dtype: str = setting("fp32", "Precision of Megatron's mixed precision.")
+    cpu_offloading_weights: bool = setting(False, "Megatron keeps weights off the GPU.")
+    cpu_offloading_activations: bool = setting(False, "Megatron keeps activations off the GPU.")
 
 
 class JitSettings(Settings):
@@ -78,9 +84,6 @@ class JitSettings(Settings):
 class CheckpointSettings(Settings):
     """What is saved, when, and what a run starts from."""
 
-    type: Literal["standard"] | None = setting(
-        None, "Layout of the published files; 'standard' is the only one."
-    )
     save_iter: int = setting(FOREVER, "Steps between saves; the last step is always saved.", ge=1)
     load_path: str = setting("", "Weights or state to start from; empty: the model's own weights.")
     load_training_state: bool = setting(

@@ -90,6 +90,10 @@ class GradClipSettings(Settings):
     force_finite: bool = setting(True, "Take NaN and infinite entries as 0.")
 
 
+class ProgressBarSettings(Settings):
+    """The original's bar of progress."""
+
+
 class CallbackSettings(Settings):
     """What looks on at every step. A callback that is nothing is off."""
 
@@ -99,6 +103,7 @@ class CallbackSettings(Settings):
     manual_gc: ManualGcSettings | None = setting(None, "Garbage collection at chosen steps.")
     loss_log: LossLogSettings | None = setting(None, "Record of the loss.")
     grad_clip: GradClipSettings | None = setting(None, "Limit of the gradient.")
+    progress_bar: ProgressBarSettings | None = setting(None, "The original's bar of progress.")
 
 
 class TrainerSettings(Settings):
@@ -107,6 +112,7 @@ class TrainerSettings(Settings):
     max_iter: int = setting(400_000, "Optimiser steps of the whole run.", ge=1)
     grad_accum_iter: int = setting(1, "Batches whose gradients make one step.", ge=1)
     seed: int = setting(0, "Seed of every random draw of the run.", ge=0)
+    timestamp_seed: bool = setting(False, "Take the seed from the clock.")
     logging_iter: int = setting(10, "Steps between log lines.", ge=1)
     run_validation: bool = setting(False, "Measure the loss on dataloader_val.")
     validation_iter: int = setting(500, "Steps between validations.", ge=1)

@@ -4,19 +4,16 @@ from typing import Literal
 
 from pydantic import field_validator
 
+from worldtune.config.model_parts import (
+    AverageSettings,
+    BuiltinTextSettings,
+    ConditionSettings,
+    T5Settings,
+)
 from worldtune.config.network import NetworkSettings
 from worldtune.config.settings import Settings, required, setting
 
 LORA_TARGETS = "q_proj,k_proj,v_proj,output_proj,mlp.layer1,mlp.layer2"
-
-
-class ConditionSettings(Settings):
-    """One condition of the network and how often it is dropped in training."""
-
-    dropout_rate: float = setting(0.0, "Share of clips trained without it, 0 to 1.", ge=0, le=1)
-    input_key: str | tuple[str, ...] = setting("", "Key of the batch it came from.")
-    output_key: str = setting("", "Name it was passed on under.")
-    dtype: str | None = setting(None, "Precision it was cast to.")
 
 
 class ConditionerSettings(Settings):
@@ -56,20 +53,11 @@ class HelperModelSettings(Settings):
     offload_model_to_cpu: bool = setting(True, "Keep it off the GPU between uses.")
 
 
-class EmaSettings(Settings):
+class EmaSettings(AverageSettings):
     """The running average of the weights, which is what is sampled from."""
 
     enabled: bool = setting(False, "Keep an average.")
-    rate: float = setting(0.1, "Width of the average as a share of the run so far.", gt=0, lt=0.29)
     iteration_shift: int = setting(0, "Steps added to the count of steps.", ge=0)
-
-
-class T5Settings(Settings):
-    """The T5 encoder, whose embeddings the published weights were trained on."""
-
-    ckpt_path: str = setting("checkpoints/google-t5/t5-11b", "Folder of its weights.")
-    num_tokens: int = setting(512, "Tokens of a caption, zeros after its end.", ge=1)
-    embed_dim: int = setting(1024, "Width of a token.", ge=1)
 
 
 class Reason1Settings(Settings):
@@ -78,13 +66,6 @@ class Reason1Settings(Settings):
     ckpt_path: str = setting("checkpoints/nvidia/Cosmos-Reason1-7B", "Folder of its weights.")
     num_tokens: int = setting(512, "Tokens of a caption.", ge=1)
     embed_dim: int = setting(100_352, "Width of a token.", ge=1)
-
-
-class BuiltinTextSettings(Settings):
-    """The built-in encoder, which hashes words."""
-
-    num_tokens: int = setting(64, "Tokens of a caption, the caption's own one included.", ge=2)
-    embed_dim: int = setting(128, "Width of a token.", ge=16, multiple_of=8)
 
 
 class TextEncoderSettings(Settings):
