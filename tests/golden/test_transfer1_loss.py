@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tests.golden.networks import load_network, multi_view_config, single_view_config
 from worldtune.checkpoint.names import TRANSFER1
+from worldtune.config.condition_location import parse_location
 from worldtune.models.control import ControlBranch, ControlledTransformer
 from worldtune.models.transformer import Transformer
 from worldtune.objectives.clip import gradients_of, total_norm
@@ -17,7 +18,7 @@ from worldtune.objectives.conditioning import GivenFrames
 from worldtune.objectives.denoise import Denoised, add_noise, denoise
 from worldtune.objectives.logvar import LogVariance
 from worldtune.objectives.loss import LossRule, LossSums, loss_sums
-from worldtune.objectives.views import given_mask, parse_location
+from worldtune.objectives.views import given_mask
 
 TOLERANCE = 3e-6
 GRADIENT_TOLERANCE = 1e-5

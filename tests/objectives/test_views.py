@@ -5,8 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from worldtune.config.condition_location import Location, parse_location
 from worldtune.errors import DataError, RecipeError
-from worldtune.objectives.views import Location, given_mask, latent_view_indices, parse_location
+from worldtune.objectives.views import given_mask, latent_view_indices
 
 
 def _given(name: str, *, first_n: int = 0, views: int = 3, clips: int = 1, **settings) -> list:
