@@ -29,7 +29,7 @@ SIZES = (
     f"{NET}.adaln_lora_dim=8",
     f"{NET}.crossattn_emb_channels=16",
     f"{TEXT}.embed_dim=16",
-    f"{TEXT}.num_tokens=8",
+    f"{TEXT}.num_tokens=32",
 )
 LENGTHS = (
     "trainer.max_iter=4",

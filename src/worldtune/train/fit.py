@@ -1,9 +1,8 @@
 """Whether the weights that a run starts from belong to its network and tokenizer."""
 
 from worldtune.errors import CheckpointError
-from worldtune.objectives.bands import BANDS
 from worldtune.train.clip_loss import ClipLoss
-from worldtune.train.validation import HeldOut, band_losses
+from worldtune.train.validation import HeldOut, band_losses, loss_of_predicting_nothing
 
 
 def check_weights_fit(clip_loss: ClipLoss, clips: HeldOut, origin: str) -> float:
@@ -12,13 +11,7 @@ def check_weights_fit(clip_loss: ClipLoss, clips: HeldOut, origin: str) -> float
     Raises CheckpointError where the network does worse than an output of 0 everywhere: its
     weights were trained on other latents, another objective, or are not what their names say.
     """
-    device = next(clip_loss.network.parameters()).device
-    latents, batch = clips.latents.to(device), clips.batch.to(device)
-    rule = clip_loss.settings.rule
-    nothing = 0.0
-    for band in BANDS:
-        sums = clip_loss.of_no_prediction(latents, batch, band)
-        nothing += rule.plain(sums, sums.elements).item() / len(BANDS)
+    nothing = loss_of_predicting_nothing(clip_loss, [clips])
     loss = band_losses(clip_loss, [clips])["mean"]
     if not loss < nothing:
         raise CheckpointError(

@@ -2,7 +2,7 @@
 
 import os
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -140,8 +140,9 @@ def _train(run: Run, training: Training, saver: Saver, stop: StopRequest) -> Non
     clips = _encoded(run, run.held_out, recipe.trainer.max_val_iter)
     watchers = watchers_of(recipe, run.folder, run.learner, run.tokenizer, clips)
     if recipe.overfit:
-        training = replace(training, save=lambda: None)
-        train_by_heart(training, _encoded(run, run.data, None), watchers, stop)
+        all_weights = recipe.model.config.train_architecture == "base"
+        clips = _encoded(run, run.data, None)
+        train_by_heart(training, clips, watchers, stop, all_weights_train=all_weights)
         return
     saver.tell_size()
     train(training, watchers, stop)

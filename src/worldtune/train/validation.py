@@ -50,6 +50,20 @@ def band_losses(clip_loss: ClipLoss, held_out: Iterable[HeldOut]) -> dict[str, f
     return {"mean": sum(losses.values()) / len(losses), **losses}
 
 
+def loss_of_predicting_nothing(clip_loss: ClipLoss, held_out: Iterable[HeldOut]) -> float:
+    """The mean over bands of a network whose output is 0 everywhere."""
+    device = next(clip_loss.network.parameters()).device
+    rule = clip_loss.settings.rule
+    total, clips = 0.0, 0
+    for held in held_out:
+        latents, batch = held.latents.to(device), held.batch.to(device)
+        clips += len(batch)
+        for band in BANDS:
+            sums = clip_loss.of_no_prediction(latents, batch, band)
+            total += rule.plain(sums, sums.elements).item() * len(batch)
+    return total / clips / len(BANDS)
+
+
 class Validation:
     """Measures network and average on held-out clips, every `every` steps."""
 
