@@ -11,8 +11,11 @@ from torch import Tensor, nn
 from worldtune.checkpoint.load import load_weights, network_slots, read_beside, stream_weights
 from worldtune.checkpoint.matching import match_names
 from worldtune.checkpoint.names import PREDICT2, TRANSFER1
+from worldtune.checkpoint.peft_names import to_peft
 from worldtune.checkpoint.reader import open_weights
 from worldtune.errors import CheckpointError
+from worldtune.models.lora import add_lora
+from worldtune.models.lora_config import LoraConfig
 
 
 def save(tensors: dict[str, Tensor], folder: Path) -> Path:
@@ -228,51 +231,68 @@ def test_whole_numbers_are_never_cast(tmp_path: Path):
 
 
 def with_adapters(network: nn.Module, rank: int) -> nn.Module:
-    """Give a linear layer the names that peft gives it."""
-    attention = network.blocks[0].self_attn
-    plain, attention.q_proj = attention.q_proj, nn.Module()
-    attention.q_proj.base_layer = plain
-    for part, (rows, columns) in {"lora_A": (rank, 32), "lora_B": (32, rank)}.items():
-        linear = nn.Linear(columns, rows, bias=False)
-        attention.q_proj.add_module(part, nn.ModuleDict({"default": linear}))
+    """A network with an adapter on one layer."""
+    config = LoraConfig(rank=rank, alpha=1.0, targets=("blocks.0.self_attn.q_proj",))
+    add_lora(network, config, seed=0, as_no_change=False)
     return network
 
 
-def test_a_base_file_fills_a_network_with_fresh_adapters_only_if_asked(predict2, tmp_path: Path):
-    path = save(predict2.entries(predict2.network(1)), tmp_path)
-    network = with_adapters(predict2.network(2), rank=4)
-    expect(r"missing .* \(2\): .*lora_A.*adapters that the file has not", network, path)
-    report = load_weights(network, path, PREDICT2, dtype=None, fresh_adapters=True)
-    assert len(report.fresh) == 2
-    loaded = network.blocks[0].self_attn.q_proj.base_layer.weight
-    assert torch.equal(loaded, predict2.network(1).blocks[0].self_attn.q_proj.weight)
+def peft_entries(network: nn.Module) -> dict[str, Tensor]:
+    """The network's file as the publishers' trainer writes it, in peft's names."""
+    layers = ["blocks.0.self_attn.q_proj"]
+    return {
+        f"net.{PREDICT2.to_file(to_peft(name, layers))}": weight
+        for name, weight in network.state_dict().items()
+    }
 
 
-def test_fresh_adapters_excuse_no_other_missing_name(predict2, tmp_path: Path):
-    entries = predict2.entries(predict2.network())
-    del entries["net.blocks.0.self_attn.q_proj.weight"]
-    network = with_adapters(predict2.network(), rank=4)
-    message = r"missing in the file \(1\): net.blocks.0.self_attn.q_proj.base_layer.weight"
-    expect(message, network, save(entries, tmp_path), fresh_adapters=True)
-
-
-def test_a_file_with_adapters_is_read_whole(predict2, tmp_path: Path):
+def test_a_file_in_peft_s_names_is_read_whole(predict2, tmp_path: Path):
     trained = with_adapters(predict2.network(1), rank=4)
     network = with_adapters(predict2.network(2), rank=4)
-    load_weights(network, save(predict2.entries(trained), tmp_path), PREDICT2, dtype=None)
+    path = save(peft_entries(trained), tmp_path)
+    report = load_weights(network, path, PREDICT2, dtype=None)
+    name = "blocks.0.self_attn.q_proj"
+    assert report.sources[f"{name}.weight"] == f"net.{name}.base_layer.weight"
+    assert report.sources[f"{name}.lora_A.weight"] == f"net.{name}.lora_A.default.weight"
     assert same_weights(network, trained)
 
 
-def test_adapters_in_a_file_for_a_plain_network_are_an_error(predict2, tmp_path: Path):
-    path = save(predict2.entries(with_adapters(predict2.network(), rank=4)), tmp_path)
-    expect(r"adapters \(rank 4\).*train_architecture=lora", predict2.on_meta(), path)
+def test_adapters_in_a_file_are_left_in_it_only_if_asked(predict2, tmp_path: Path):
+    trained, network = with_adapters(predict2.network(1), rank=4), predict2.on_meta()
+    path = save(peft_entries(trained), tmp_path)
+    expect(r"extra .* \(2\): .*lora_A.*adapters \(rank 4\) beside their base", network, path)
+    report = load_weights(network, path, PREDICT2, dtype=None, leave_adapters=True)
+    assert same_weights(network, predict2.network(1))
+    assert "2 ignored: adapters, which are read apart from their base" in str(report)
+
+
+def test_leaving_adapters_excuses_no_missing_name(predict2, tmp_path: Path):
+    entries = peft_entries(with_adapters(predict2.network(), rank=4))
+    del entries["net.blocks.0.self_attn.q_proj.base_layer.weight"]
+    message = r"missing in the file \(1\): net.blocks.0.self_attn.q_proj.weight"
+    expect(message, predict2.on_meta(), save(entries, tmp_path), leave_adapters=True)
+
+
+def test_a_layer_that_is_in_a_file_under_both_names_is_an_error(predict2, tmp_path: Path):
+    entries = predict2.entries(predict2.network())
+    name = "net.blocks.0.self_attn.q_proj"
+    entries[f"{name}.base_layer.weight"] = entries[f"{name}.weight"]
+    path = save(entries, tmp_path)
+    expect(rf"extra in the file \(1\): {name}.base_layer.weight", predict2.on_meta(), path)
+
+
+def test_a_file_without_adapters_does_not_fill_a_network_with_them(predict2, tmp_path: Path):
+    path = save(predict2.entries(predict2.network(1)), tmp_path)
+    network = with_adapters(predict2.network(2), rank=4)
+    expect(r"missing .* \(2\): .*lora_A.*adapters that the file has not", network, path)
 
 
 def test_another_rank_is_an_error_of_shape(predict2, tmp_path: Path):
-    path = save(predict2.entries(with_adapters(predict2.network(), rank=4)), tmp_path)
+    trained = with_adapters(predict2.network(), rank=4)
     message = (
         r"of another shape \(2\): .*lora_A.default.weight is \[4, 32\] in the file and \[8, 32\]"
     )
+    path = save(peft_entries(trained), tmp_path)
     expect(message, with_adapters(predict2.network(), rank=8), path)
 
 

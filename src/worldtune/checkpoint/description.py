@@ -72,6 +72,7 @@ class Description:
     iteration: int | None = None
     part: tuple[int, int] | None = None  # number and count of tensor-parallel parts
     networks: tuple[NetworkDescription, ...] = ()
+    adapter: Mapping[str, Any] | None = None  # what a file of adapters alone says of itself
     beside: Mapping[str, int] = field(default_factory=dict)  # entries that are no network's
     notes: tuple[str, ...] = ()
     inside: tuple["Description", ...] = ()

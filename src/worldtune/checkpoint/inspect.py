@@ -3,10 +3,15 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from worldtune.checkpoint.adapter_forms import find_form
+from worldtune.checkpoint.adapter_notes import is_own
 from worldtune.checkpoint.description import Description, NetworkDescription
 from worldtune.checkpoint.disk import gib
 from worldtune.checkpoint.entries import TensorEntry
+from worldtune.checkpoint.inspect_adapters import describe_adapter, tell_foreign
 from worldtune.checkpoint.layout import (
+    ADAPTER_FILE,
+    ADAPTERS,
     NATIVE_FILE,
     NATIVE_KINDS,
     NATIVE_POINTER,
@@ -16,7 +21,6 @@ from worldtune.checkpoint.layout import (
 from worldtune.checkpoint.manifest import FILE_NAME as MANIFEST
 from worldtune.checkpoint.names import Kind
 from worldtune.checkpoint.networks import (
-    ADAPTER,
     count_dtypes,
     describe_network,
     find_table,
@@ -67,6 +71,8 @@ def _describe_file(path: Path, verify: bool) -> Description:
     with open_weights(path) as file:
         if verify:
             file.verify()
+        if is_own(file.metadata):
+            return describe_adapter(file)
         networks, beside = _networks(file)
         kind, notes = _kind(file, networks)
         if verify:
@@ -117,7 +123,10 @@ def _kind(file: WeightsFile, networks: tuple[NetworkDescription, ...]) -> tuple[
         return "schedule of the publishers' trainer", []
     if "grad_scaler" in keys:
         return "trainer's marker of an iteration", []
-    if names and all(ADAPTER.search(name) or "lora_" in name for name in names):
+    form = find_form(file.entries)
+    if form is not None:
+        return f"adapters in {form.name}'s names", [tell_foreign(file, form)]
+    if names and all("lora_" in name for name in names):
         return "adapters without their network", [_seen(file.entries)]
     return "weights of an unknown network", [_seen(file.entries)]
 
@@ -259,6 +268,10 @@ def _describe_checkpoints(path: Path, verify: bool) -> Description:
     if files:
         notes.append(f"published files: {', '.join(file.stem for file in files)}")
         inside.append(_describe_or_tell(files[-1], verify))
+    adapters = sorted(f for f in (path / ADAPTERS).glob("iter_*") if ADAPTER_FILE.match(f.name))
+    if adapters:
+        notes.append(f"adapters: {', '.join(file.stem for file in adapters)}")
+        inside.append(_describe_or_tell(adapters[-1], verify))
     pointer = path / NATIVE_POINTER
     if pointer.exists():
         notes.append(f"{NATIVE_POINTER}: {pointer.read_text(errors='replace').strip()[:60]}")

@@ -44,7 +44,7 @@ def load_weights(
     device: torch.device | str = "cpu",
     which: Which = "network",
     prefix: str | None = None,
-    fresh_adapters: bool = False,
+    leave_adapters: bool = False,
     verify: bool = True,
 ) -> LoadReport:
     """Fill a network from a file and report n of n tensors.
@@ -52,7 +52,7 @@ def load_weights(
     A tensor on the meta device is replaced by one on `device`, in `dtype` (None: the
     file's); any other keeps its place and dtype, which must then be `dtype` (None: must be
     the file's). Floating point is cast to `dtype`, whole numbers never are. The keywords
-    `which`, `prefix` and `fresh_adapters` are those of `match_names`.
+    `which`, `prefix` and `leave_adapters` are those of `match_names`.
 
     CheckpointError where names or shapes differ (before anything is changed), where a
     dtype would change unasked, or where the data is damaged.
@@ -67,7 +67,7 @@ def load_weights(
                 device=device,
                 which=which,
                 prefix=prefix,
-                fresh_adapters=fresh_adapters,
+                leave_adapters=leave_adapters,
                 verify=verify,
             )
     slots = network_slots(network)
@@ -77,7 +77,7 @@ def load_weights(
         table,
         which=which,
         prefix=prefix,
-        fresh_adapters=fresh_adapters,
+        leave_adapters=leave_adapters,
     )
     targets = {
         name: _target_dtype(name, slots[name], report, file, dtype) for name in report.sources

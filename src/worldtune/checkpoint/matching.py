@@ -13,9 +13,11 @@ from typing import Literal
 from worldtune.checkpoint.entries import TensorEntry
 from worldtune.checkpoint.mismatch import Mismatch, explain
 from worldtune.checkpoint.names import Kind, NameTable
+from worldtune.checkpoint.peft_names import from_peft
 from worldtune.checkpoint.reader import WeightsFile
 from worldtune.checkpoint.trees import AVERAGE, NETWORK
 from worldtune.errors import CheckpointError
+from worldtune.models.lora_config import is_adapter
 
 Which = Literal["network", "average"]
 Shape = tuple[int, ...]
@@ -34,17 +36,15 @@ REASONS = {
     Kind.SKIPPED: "left by a kernel library, no weights",
 }
 NO_TENSOR = "no tensor"
-ADAPTER_PARTS = ("lora_A", "lora_B")
-BASE_LAYER = ".base_layer"
+LEFT_ADAPTERS = "adapters, which are read apart from their base"
 
 
 @dataclass(frozen=True)
 class LoadReport:
     """What a load reads and leaves: n of n tensors, never fewer.
 
-    `expected` counts the network's tensors, fresh adapters apart; `sources` maps each name
-    in the network to its name in the file; `ignored` maps a reason to the file's names that
-    it holds for; `fresh` are adapters left as they were.
+    `expected` counts the network's tensors; `sources` maps each name in the network to its
+    name in the file; `ignored` maps a reason to the file's names that it holds for.
     """
 
     path: Path
@@ -54,7 +54,6 @@ class LoadReport:
     sources: Mapping[str, str]
     dtypes: Mapping[str, int]
     ignored: Mapping[str, tuple[str, ...]]
-    fresh: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """One line for the log."""
@@ -66,8 +65,6 @@ class LoadReport:
         )
         for reason, names in self.ignored.items():
             line += f"; {len(names)} ignored: {reason}"
-        if self.fresh:
-            line += f"; {len(self.fresh)} adapter tensors start fresh"
         return line
 
 
@@ -78,33 +75,28 @@ def match_names(
     *,
     which: Which = "network",
     prefix: str | None = None,
-    fresh_adapters: bool = False,
+    leave_adapters: bool = False,
 ) -> LoadReport:
     """Find every wanted tensor of a network in a file; `wanted` is name to shape.
 
     `which` chooses the network or its average; `prefix` overrides the one that goes with
-    it. With fresh_adapters, adapters that the file has not are left out.
+    it. With leave_adapters, adapters in the file are no part of the network.
 
     CheckpointError where any tensor is missing, extra or of another shape.
     """
     if prefix is None:
         prefix = find_prefix(file, which)
     offered, extra, ignored = _sort_names(file, table, prefix)
-    sources: dict[str, str] = {}
-    missing: list[str] = []
-    for module in wanted:
-        found = module if module in offered else module.replace(BASE_LAYER, "")
-        if found in offered:
-            sources[module] = offered.pop(found)
-        else:
-            missing.append(module)
-    fresh = tuple(name for name in missing if fresh_adapters and is_adapter(name))
+    if leave_adapters:
+        left = [offered.pop(module) for module in list(offered) if is_adapter(module)]
+        ignored |= {LEFT_ADAPTERS: tuple(left)} if left else {}
+    sources = {module: offered.pop(module) for module in wanted if module in offered}
     mismatch = Mismatch(
         file=file,
         table=table,
         prefix=prefix,
         wanted=wanted,
-        missing=tuple(name for name in missing if name not in fresh),
+        missing=tuple(module for module in wanted if module not in sources),
         extra=(*extra, *offered.values()),
         reshaped={
             module: name
@@ -116,13 +108,7 @@ def match_names(
     if mismatch:
         raise CheckpointError(explain(mismatch))
     dtypes = _count(file.entries[name] for name in sources.values())
-    expected = len(wanted) - len(fresh)
-    return LoadReport(file.path, which, prefix, expected, sources, dtypes, ignored, fresh)
-
-
-def is_adapter(name: str) -> bool:
-    """Whether a name is that of a low-rank adapter's weight."""
-    return any(part in name.split(".") for part in ADAPTER_PARTS)
+    return LoadReport(file.path, which, prefix, len(wanted), sources, dtypes, ignored)
 
 
 def find_prefix(file: WeightsFile, which: Which) -> str:
@@ -163,10 +149,10 @@ def _sort_names(
         module = table.to_module(name.removeprefix(prefix)) if name.startswith(prefix) else None
         if reason:
             ignored.setdefault(reason, []).append(name)
-        elif module is None:
+        elif module is None or from_peft(module) in offered:
             extra.append(name)
         else:
-            offered[module] = name
+            offered[from_peft(module)] = name
     for name in file.others:
         kind = table.kind(name.removeprefix(prefix))
         reason = REASONS[Kind.SKIPPED] if kind is Kind.SKIPPED else NO_TENSOR

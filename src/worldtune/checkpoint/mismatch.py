@@ -131,8 +131,10 @@ def _adapters(found: Mismatch) -> str | None:
     if any(".lora_A." in name for name in found.extra):
         ranks = {found.file.entries[name].shape[0] for name in found.extra if ".lora_A." in name}
         return (
-            f"The file holds adapters (rank {', '.join(map(str, sorted(ranks)))}) and the network "
-            "has none: set model.config.train_architecture=lora with their rank, alpha and targets."
+            f"The file holds adapters (rank {', '.join(map(str, sorted(ranks)))}) beside their "
+            "base. To use them, take them out with `worldtune lora export FILE --to worldtune` "
+            "and give them with --lora; to have whole weights, merge them with `worldtune lora "
+            "merge`."
         )
     if any(".lora_A." in name for name in found.missing):
         return "The network has adapters that the file has not: it is not a file of this LoRA run."

@@ -1,13 +1,14 @@
 """Telling which networks a list of names and shapes holds, and whether they are whole."""
 
-import re
 from collections.abc import Iterable, Mapping
 
 from worldtune.checkpoint.description import NetworkDescription
 from worldtune.checkpoint.entries import TensorEntry
 from worldtune.checkpoint.names import TABLES, Kind, NameTable
+from worldtune.checkpoint.peft_names import from_peft
 from worldtune.checkpoint.shapes import Sizes, count_weights, network_shapes, read_sizes
 from worldtune.models.config import TransformerConfig
+from worldtune.models.lora_config import DOWN, is_adapter, split_name
 
 # From the longest prefix: `base_model.net.` before `net.` before none.
 ROLES = {
@@ -22,8 +23,6 @@ SIZE_NAMES = {
     ("predict2", 5120, 36): "14B",
     ("transfer1", 4096, 28): "7B",
 }
-ADAPTER = re.compile(r"(?P<layer>.+)\.lora_(?P<side>[AB])\.\w+\.weight")
-BASE_LAYER = ".base_layer"
 
 
 def split_roles(entries: Mapping[str, TensorEntry]) -> dict[str, dict[str, TensorEntry]]:
@@ -57,8 +56,9 @@ def describe_network(prefix: str, entries: Mapping[str, TensorEntry]) -> Network
     for name, entry in entries.items():
         module = table.to_module(name)
         if module is not None:
-            where = adapters if ADAPTER.fullmatch(module) else weights
-            where[module.replace(BASE_LAYER, "")] = entry
+            module = from_peft(module)
+            where = adapters if is_adapter(module) else weights
+            where[module] = entry
         elif table.kind(name) is Kind.UNKNOWN:
             extra.append(prefix + name)
     sizes = read_sizes({name: entry.shape for name, entry in weights.items()}, table.family)
@@ -78,8 +78,8 @@ def describe_network(prefix: str, entries: Mapping[str, TensorEntry]) -> Network
         dtypes=count_dtypes([*weights.values(), *adapters.values()]),
         sizes=_told_sizes(sizes),
         parts=sizes.parts,
-        adapter_rank=_ranks(adapters),
-        adapter_targets=_targets(adapters),
+        adapter_rank=adapter_ranks(adapters),
+        adapter_targets=adapter_targets(adapters),
         missing=tuple(prefix + (table.to_file(name) or name) for name in missing),
         extra=tuple(extra),
         reshaped=tuple(
@@ -138,17 +138,17 @@ def _told_sizes(sizes: Sizes) -> dict[str, int]:
     return told
 
 
-def _ranks(adapters: Mapping[str, TensorEntry]) -> tuple[int, ...]:
-    matches = {name: ADAPTER.fullmatch(name) for name in adapters}
-    firsts = {
-        adapters[n].shape[0] for n, m in matches.items() if m is not None and m["side"] == "A"
-    }
-    return tuple(sorted(firsts))
+def adapter_ranks(adapters: Mapping[str, TensorEntry]) -> tuple[int, ...]:
+    """The ranks of adapters, by the shapes of their weights."""
+    parts = {name: split_name(name) for name in adapters}
+    return tuple(
+        sorted({adapters[n].shape[0] for n, found in parts.items() if found and found[1] == DOWN})
+    )
 
 
-def _targets(adapters: Mapping[str, TensorEntry]) -> tuple[str, ...]:
+def adapter_targets(adapters: Iterable[str]) -> tuple[str, ...]:
     """Layers with an adapter, as the setting lora_target_modules spells them."""
-    layers = [m["layer"] for m in map(ADAPTER.fullmatch, adapters) if m is not None]
+    layers = [found[0] for found in map(split_name, adapters) if found]
     ends = {
         layer.split(".")[-1] if "mlp." not in layer else layer[layer.index("mlp.") :]
         for layer in layers

@@ -54,9 +54,9 @@ def in_file_order(tensors: Mapping[str, Tensor]) -> list[str]:
     return sorted(tensors, key=lambda name: (-ITEM_BYTES[dtype_name(tensors[name].dtype)], name))
 
 
-def file_size(tensors: Mapping[str, Tensor]) -> int:
+def file_size(tensors: Mapping[str, Tensor], notes: Mapping[str, str] | None = None) -> int:
     """Bytes of the file that these tensors make."""
-    return len(header_of(tensors)) + sum(tensor.nbytes for tensor in tensors.values())
+    return len(header_of(tensors, notes)) + sum(tensor.nbytes for tensor in tensors.values())
 
 
 def write_tensors(

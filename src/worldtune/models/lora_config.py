@@ -78,6 +78,12 @@ def split_name(name: str) -> tuple[str, str] | None:
     return (match["layer"], match["part"]) if match else None
 
 
+def part_of(name: str) -> str | None:
+    """Which matrix of an adapter a weight is; None for any other weight."""
+    found = split_name(name)
+    return found[1] if found else None
+
+
 def is_adapter(name: str) -> bool:
     """Whether a weight of this name belongs to an adapter."""
     return split_name(name) is not None
