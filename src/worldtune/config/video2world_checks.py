@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from worldtune.config.dataloader import DatasetSettings
 from worldtune.config.mistakes import Mistake
 from worldtune.config.network import NetworkSettings
+from worldtune.config.network_checks import check_heads, check_modulation, check_side
 from worldtune.config.video2world import ModelConfig, PipelineSettings
 
 CONFIG = "model.config"
@@ -12,8 +13,6 @@ PIPE = f"{CONFIG}.pipe_config"
 NET = f"{PIPE}.net"
 # Both tokenizers: pixels a latent stands for, in time and per side, and its channels.
 TEMPORAL_FACTOR, SPATIAL_FACTOR, LATENT_CHANNELS = 4, 8, 16
-# Rotary positions need an even head, with some of it for each of the three axes.
-SMALLEST_HEAD = 12
 
 
 def check_model(config: ModelConfig, *, starts_elsewhere: bool) -> Iterator[Mistake]:
@@ -78,27 +77,12 @@ def _check_pipeline(pipe: PipelineSettings) -> Iterator[Mistake]:
 
 
 def _check_network(net: NetworkSettings) -> Iterator[Mistake]:
-    keys = (f"{NET}.model_channels", f"{NET}.num_heads")
-    if net.model_channels % net.num_heads:
-        text = (
-            f"{keys[0]} is {net.model_channels}; expected a multiple of {keys[1]}={net.num_heads}"
-        )
-        yield Mistake(text, keys)
-    else:
-        width = net.model_channels // net.num_heads
-        if width % 2 or width < SMALLEST_HEAD:
-            text = (
-                f"{keys[0]} / num_heads is {width}; "
-                f"expected an even number of {SMALLEST_HEAD} or more"
-            )
-            yield Mistake(text, keys)
+    yield from check_heads(net, NET)
     for name, channels in (("in_channels", net.in_channels), ("out_channels", net.out_channels)):
         if channels != LATENT_CHANNELS:
             text = f"{NET}.{name} is {channels}; expected the tokenizer's {LATENT_CHANNELS}"
             yield Mistake(text, (f"{NET}.{name}",))
-    if not net.use_adaln_lora:
-        key = f"{NET}.use_adaln_lora"
-        yield Mistake(f"{key} is false; expected true: the network has no other modulation", (key,))
+    yield from check_modulation(net, NET)
 
 
 def _check_text(pipe: PipelineSettings) -> Iterator[Mistake]:
@@ -149,9 +133,4 @@ def _check_size(dataset: DatasetSettings, key: str, net: NetworkSettings) -> Ite
     step = SPATIAL_FACTOR * net.patch_spatial
     limits = (net.max_img_h * SPATIAL_FACTOR, net.max_img_w * SPATIAL_FACTOR)
     for place, (side, limit) in enumerate(zip(dataset.video_size, limits, strict=True)):
-        if side < step or side % step:
-            near = max(step, round(side / step) * step)
-            text = f"{key}[{place}] is {side}; expected a multiple of {step}, like {near}"
-            yield Mistake(text, (key,))
-        elif side > limit:
-            yield Mistake(f"{key}[{place}] is {side}; expected {limit} or less", (key,))
+        yield from check_side(side, limit, step, key, place)
