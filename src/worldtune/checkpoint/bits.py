@@ -48,7 +48,11 @@ class Scratch:
         shape = list(pieces[0].shape)
         shape[dim] = sum(piece.shape[dim] for piece in pieces)
         room = self._room(shape, pieces[0].dtype)
-        return torch.cat(list(pieces), dim, out=room)
+        for place, piece in zip(
+            room.split([p.shape[dim] for p in pieces], dim), pieces, strict=True
+        ):
+            place.copy_(piece)
+        return room
 
     def _room(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         nbytes = torch.Size(shape).numel() * dtype.itemsize

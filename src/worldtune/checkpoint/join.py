@@ -26,7 +26,6 @@ from worldtune.checkpoint.parts import (
     Parts,
     Unlike,
     check_parts,
-    compare_replicas,
     find_parts,
     open_all,
     unlike_replicas,
@@ -88,7 +87,7 @@ def join_parts(
         raise _replicas_differ(parts, unlike)
     if unlike:
         notices.append(f"{len(unlike)} weights differ between parts; those of part 0 were taken.")
-    job = _Joining(parts, include_base_model, allow_different_replicas).job(folder)
+    job = _Joining(parts, include_base_model).job(folder)
     converted = convert(job, force=force, verify=verify, disk=disk, progress=progress)
     average = next((output for output in job.outputs if "_ema_" in output.path.name), None)
     if average is None:
@@ -150,8 +149,8 @@ def _replicas_differ(parts: Parts, unlike: Sequence[Unlike]) -> CheckpointError:
 class _Joining:
     """The steps of one join: averages first, then the weights, into one or both files."""
 
-    def __init__(self, parts: Parts, with_base: bool, allow_unlike: bool) -> None:
-        self.parts, self.allow_unlike = parts, allow_unlike
+    def __init__(self, parts: Parts, with_base: bool) -> None:
+        self.parts = parts
         self._scratch = Scratch()
         kept = [n for n in parts.names.kept if with_base or not n.name.startswith(BASE)]
         self.averages = [named for named in kept if named.average]
@@ -207,10 +206,6 @@ class _Joining:
         if cut is not None:
             pieces = [file.read(named.flat, verify=verify) for file in files]
             return self._scratch.joined(pieces, cut.value)
-        if not self.allow_unlike:
-            unlike = compare_replicas(self.parts, named)
-            if unlike:
-                raise _replicas_differ(self.parts, [unlike])
         return files[0].read(named.flat, verify=verify)
 
     def _release(self, named: Named) -> None:
