@@ -1,5 +1,7 @@
 """Composing recipes: which source has the last word, and what words mean."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.config.composing import (
@@ -12,7 +14,7 @@ from tests.config.composing import (
     mine,
 )
 from worldtune.config.compose import compose
-from worldtune.config.user_file import StoreEntry
+from worldtune.config.user_file import StoreEntry, UserFile, read_user_file
 from worldtune.errors import RecipeError
 from worldtune.recipes.predict2 import PREDICT2
 
@@ -259,3 +261,34 @@ def test_composing_leaves_hydra_as_it_was():
     assert store.repo is before
     assert store.list("model") == ["of_another_program.yaml"]
     del store.repo["model"]
+
+
+def _with_experiments(tmp_path: Path, text: str) -> UserFile:
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    return read_user_file(path)
+
+
+@pytest.mark.parametrize("base", ["/experiment/{}", "{}"])
+def test_an_experiment_can_be_built_on_another(tmp_path: Path, base: str):
+    tiny = base.format("predict2_video2world_training_tiny")
+    user_file = _with_experiments(
+        tmp_path,
+        f"parent = dict(defaults=[{tiny!r}, '_self_'], trainer=dict(max_iter=7, seed=3))\n"
+        f"child = dict(defaults=[{base.format('parent')!r}, '_self_'], trainer=dict(max_iter=8))\n",
+    )
+
+    composed = compose(PREDICT2, "child", [], user_file)
+
+    tiny_recipe = compose(PREDICT2, "predict2_video2world_training_tiny").recipe
+    assert composed.recipe.model == tiny_recipe.model
+    assert (composed.recipe.trainer.max_iter, composed.recipe.trainer.seed) == (8, 3)
+    assert composed.origins["trainer.seed"] == f"experiment 'parent' of {user_file.path}"
+
+
+def test_an_experiment_built_on_an_unknown_one_is_told_by_name(tmp_path: Path):
+    user_file = _with_experiments(
+        tmp_path, "child = dict(defaults=['/experiment/predict2_tiny', '_self_'])\n"
+    )
+    with pytest.raises(RecipeError, match="experiment 'predict2_tiny' is not known"):
+        compose(PREDICT2, "child", [], user_file)

@@ -109,8 +109,9 @@ def gather(
         layers.notices.extend(user_file.notices)
         for entry in user_file.entries:
             _add_entry(layers, entry, user_file)
-    if experiment is not None:
-        _add_experiment(layers, experiment, user_file)
+    if experiment is not None and _add_experiment(layers, experiment, user_file):
+        layers.experiment = experiment
+        layers.base = merged(layers.base, {"job": {"name": experiment}})
     return layers
 
 
@@ -135,7 +136,8 @@ def _add_entry(layers: Layers, entry: StoreEntry, user_file: UserFile) -> None:
     layers.options[group][entry.name] = Option(who, "_global_", tree, defaults)
 
 
-def _add_experiment(layers: Layers, name: str, user_file: UserFile | None) -> None:
+def _add_experiment(layers: Layers, name: str, user_file: UserFile | None) -> bool:
+    """Add an experiment and those it is built on; False after noting that it is not known."""
     root = layers.root
     if user_file and name in user_file.experiments:
         values, who = user_file.experiments[name], f"{EXPERIMENT} '{name}' of {user_file.path}"
@@ -146,15 +148,31 @@ def _add_experiment(layers: Layers, name: str, user_file: UserFile | None) -> No
     else:
         theirs = user_file.experiments if user_file else {}
         layers.mistakes.append(unknown_experiment(name, [*theirs, *root.experiments]))
-        return
+        return False
     tree = {key: value for key, value in values.items() if key != "defaults"}
     tree = {layers.meant(key): value for key, value in tree.items()}
     tree, mistakes = read_targets(tree, root.targets, who)
     layers.mistakes.extend(mistakes)
-    defaults = tuple(_defaults(layers, values.get("defaults", ["_self_"]), who))
-    layers.options["experiment"] = {name: Option(who, "_global_", tree, defaults)}
-    layers.experiment = name
-    layers.base = merged(layers.base, {"job": {"name": name}})
+    experiments = layers.options.setdefault("experiment", {})
+    # Noted before those it is built on are looked at: a circle is then Hydra's to tell.
+    experiments[name] = Option(who, "_global_", tree)
+    listed = [
+        entry
+        for entry in values.get("defaults", ["_self_"])
+        if not _is_unknown_base(layers, entry, user_file)
+    ]
+    defaults = tuple(_defaults(layers, listed, who))
+    experiments[name] = Option(who, "_global_", tree, defaults)
+    return True
+
+
+def _is_unknown_base(layers: Layers, entry: object, user_file: UserFile | None) -> bool:
+    """Add the experiment that an entry like "/experiment/NAME" or "NAME" builds on."""
+    if not isinstance(entry, str) or entry == "_self_":
+        return False
+    base = entry.removeprefix("/experiment/")
+    added = base in layers.options["experiment"] or _add_experiment(layers, base, user_file)
+    return not added
 
 
 def unknown_experiment(name: str, known: Iterable[str]) -> Mistake:
