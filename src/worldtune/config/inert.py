@@ -28,6 +28,7 @@ INERT: Mapping[str, str] = {
     "checkpoint.dcp_async_mode_enabled": "a state is written before the run goes on",
     "checkpoint.broadcast_via_filesystem": "each rank reads what it needs of the file itself",
     "checkpoint.dcp_allow_mismatched_size": "weights of another shape are never loaded",
+    "dataloader_train.drop_last": "epochs run into one another, so batches are always full",
     "optimizer.optim_type": "there is one AdamW",
     "optimizer.capturable": "the step count costs nothing on either side",
     f"{MODEL}.model_manager_config.text_encoder_path": "training reads stored embeddings",
