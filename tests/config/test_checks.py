@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.config.composing import TINY, composed
+from tests.config.composing import LORA, TINY, composed
 from worldtune.config.mistakes import raise_all
 from worldtune.config.predict2 import Predict2Recipe
 from worldtune.config.tree import merged, nested
@@ -109,12 +109,27 @@ CASES = {
         "model__config__lora_target_modules": "q_proj,k_proj,q_proj"
     },
     "model.config.lora_alpha is -1.0; expected more than 0": {"model__config__lora_alpha": -1.0},
+    "model.config.use_dora is true and model_parallel.tensor_model_parallel_size is 2; expected 1: "
+    "DoRA trains on one process or on data ranks, LoRA on any": {
+        "model__config__train_architecture": "lora",
+        "model__config__use_dora": True,
+        "model_parallel__tensor_model_parallel_size": 2,
+    },
 }
 
 
 @pytest.mark.parametrize("message", CASES)
 def test_settings_that_do_not_fit_together_are_told(message):
     assert told(**CASES[message]) == message
+
+
+def test_dora_is_refused_where_processes_share_a_clip():
+    with pytest.raises(RecipeError) as error:
+        composed(LORA, "model.config.use_dora=true")
+
+    text = "model.config.use_dora is true and model_parallel.context_parallel_size is 2"
+    assert str(error.value).startswith(text)
+    assert "model_parallel.context_parallel_size by experiment" in str(error.value)
 
 
 def test_the_clips_of_validation_are_checked_when_it_is_on():

@@ -98,6 +98,11 @@ def test_the_notice_on_warm_up_tells_the_factors_of_the_shortened_run():
         ),
         (
             TINY,
+            ("model.config.use_rslora=true", "model.config.use_dora=true"),
+            "use_rslora, use_dora change nothing: model.config.train_architecture is 'base'",
+        ),
+        (
+            TINY,
             ("scheduler=constant",),
             "warm_up_steps, cycle_lengths change nothing: scheduler.kind is 'constant'",
         ),

@@ -26,17 +26,10 @@ NOT_YET_READ = {
     "trainer.distributed_parallelism",
     "trainer.timeout_period",
     "model.config.fsdp_shard_size",
-    # Adapters, which a real run refuses as yet.
-    "model.config.lora_rank",
-    "model.config.lora_alpha",
-    "model.config.lora_target_modules",
-    "model.config.init_lora_weights",
     # Cosmos-Reason1, which a real run refuses.
     "model.config.pipe_config.text_encoder.cosmos_reason1.ckpt_path",
     "model.config.pipe_config.text_encoder.cosmos_reason1.num_tokens",
     "model.config.pipe_config.text_encoder.cosmos_reason1.embed_dim",
-    "dataloader_train.drop_last",
-    "dataloader_val.drop_last",
 }
 
 READ_BY_RECIPES = {"root", "checkpoint.weights_dir"}

@@ -14,7 +14,7 @@ from worldtune.checkpoint.names import PREDICT2
 from worldtune.checkpoint.native import NativeModel, write_native
 from worldtune.checkpoint.state import write_state
 from worldtune.config.files import write_config
-from worldtune.errors import CheckpointError, RecipeError
+from worldtune.errors import CheckpointError
 from worldtune.inference import pieces
 from worldtune.inference.checkpoints import check_pieces, find_checkpoint, load_network
 from worldtune.models.build import build
@@ -197,9 +197,9 @@ def test_a_run_that_saved_nothing_is_refused(tmp_path, recipe):
         find_checkpoint(tmp_path)
 
 
-def test_adapters_are_refused_until_they_can_be_sampled(tiny_run):
-    with pytest.raises(RecipeError, match="clips cannot be made from adapters yet"):
-        loaded(tiny_run, tiny_recipe(train_architecture="lora"))
+def test_whole_weights_are_whole_whatever_the_recipe_trained(tiny_run, drawn):
+    """Such as a LoRA run's recipe, beside weights that its adapters were merged into."""
+    assert same(loaded(tiny_run, tiny_recipe(train_architecture="lora")).network, drawn(2))
 
 
 def test_the_checkpoints_sum_is_of_the_file_or_the_manifest_or_all_shards(tmp_path, tiny_run):

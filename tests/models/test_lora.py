@@ -204,7 +204,7 @@ def test_a_target_that_matches_nothing_is_answered_with_what_is_near():
 
     assert str(told.value).splitlines() == [
         "model.config.lora_target_modules names 'q_prj', and no linear layer's name ends in it; "
-        "did you mean 'q_proj'?",
+        "did you mean 'q_proj', 'v_proj' or 'k_proj'?",
         "model.config.lora_target_modules names 'self_attn', and no linear layer's name ends in "
         "it; below it are self_attn.q_proj, self_attn.k_proj, self_attn.v_proj, "
         "self_attn.output_proj",

@@ -29,6 +29,8 @@ class AdapterNotes:
     iteration: int | None = None
     base: Base | None = None
     recipe: Mapping[str, Any] | None = None
+    # Tokenizer and text encoder of the run, each {name, fingerprint}, as a state records them.
+    pieces: Mapping[str, Any] | None = None
 
     def to_header(self) -> dict[str, str]:
         """As the file's header keeps it: text by text."""
@@ -43,8 +45,9 @@ class AdapterNotes:
             header["iteration"] = str(self.iteration)
         if self.base is not None:
             header["base"] = json.dumps(self.base.to_json())
-        if self.recipe is not None:
-            header["recipe"] = json.dumps(self.recipe)
+        for name, tree in (("recipe", self.recipe), ("pieces", self.pieces)):
+            if tree is not None:
+                header[name] = json.dumps(tree)
         return header
 
     def lines(self) -> list[str]:
@@ -96,7 +99,7 @@ def read_notes(header: Mapping[str, str], path: Path) -> AdapterNotes:
             f"{VERSION}. Read it with the program that wrote it or a later one."
         )
     try:
-        base, recipe = header.get("base"), header.get("recipe")
+        base, recipe, pieces = (header.get(name) for name in ("base", "recipe", "pieces"))
         return AdapterNotes(
             config=LoraConfig.from_json(json.loads(header["lora"])),
             family=header["family"],
@@ -104,6 +107,7 @@ def read_notes(header: Mapping[str, str], path: Path) -> AdapterNotes:
             iteration=int(header["iteration"]) if "iteration" in header else None,
             base=Base.from_json(json.loads(base)) if base is not None else None,
             recipe=json.loads(recipe) if recipe is not None else None,
+            pieces=json.loads(pieces) if pieces is not None else None,
         )
     except (KeyError, TypeError, ValueError) as fault:
         raise CheckpointError(

@@ -26,3 +26,6 @@ TOKENIZER = "tokenizer"  # {name, fingerprint}
 TEXT_ENCODER = "text_encoder"  # {name, fingerprint}
 RECIPE = "recipe"  # the settings as a plain tree
 START = "start"  # where the weights came from before the first step
+# Of a run that trains adapters: then the sections hold these alone.
+ADAPTER = "adapter"  # {rank, alpha, targets, rslora, dora}
+BASE = "base"  # {fingerprint, path, which, seed} of the frozen weights

@@ -130,6 +130,7 @@ def adapters_unused(facts: Facts) -> str | None:
     if facts.recipe.model.config.train_architecture == "lora":
         return None
     names = ("lora_rank", "lora_alpha", "lora_target_modules", "init_lora_weights")
+    names += ("use_rslora", "use_dora")
     changed = [name for name in names if facts.changed(f"model.config.{name}")]
     return _change_nothing(changed, "model.config.train_architecture is 'base'")
 

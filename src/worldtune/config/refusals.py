@@ -34,7 +34,6 @@ REFUSALS: tuple[Refusal, ...] = (
     Refusal("trainer.profiling.enable_memory_snapshot", (False,), "take one from outside"),
     Refusal("checkpoint.jit.enabled", (False,), "trace an exported checkpoint"),
     Refusal("dataloader_train.dataset.kind", VIDEOS, "train on videos"),
-    Refusal("model.config.train_architecture", ("base",), "train all weights"),
     Refusal("optimizer.master_weights", (True,), "steps are added to float32 weights"),
     Refusal("checkpoint.strict_resume", (True,), "every weight has to be there"),
     Refusal(f"{CALLBACKS}.grad_clip.force_finite", (True,), "infinite entries are taken as 0"),

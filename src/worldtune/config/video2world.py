@@ -157,6 +157,10 @@ class ModelConfig(Settings):
         LORA_TARGETS, "Ends of the names of the layers that get an adapter, joined by commas."
     )
     init_lora_weights: bool = setting(True, "Adapters start as no change.")
+    use_rslora: bool = setting(False, "Adapters add alpha / sqrt(rank), for large ranks.")
+    use_dora: bool = setting(
+        False, "Adapters also train the length of every row; one process or data ranks only."
+    )
     precision: Literal["bfloat16", "float32"] = setting(
         "bfloat16", "Precision of weights and activations."
     )

@@ -6,6 +6,7 @@ from worldtune.config.dataloader import DatasetSettings
 from worldtune.config.mistakes import Mistake
 from worldtune.config.network import NetworkSettings
 from worldtune.config.network_checks import check_heads, check_modulation, check_side
+from worldtune.config.settings import ModelParallelSettings
 from worldtune.config.video2world import ModelConfig, PipelineSettings
 
 CONFIG = "model.config"
@@ -50,6 +51,25 @@ def _check_lora(config: ModelConfig) -> Iterator[Mistake]:
     repeated = sorted({target for target in targets if targets.count(target) > 1 and target})
     if repeated:
         yield Mistake(f"{key} names {', '.join(repeated)} more than once", (key,))
+
+
+def check_adapters(config: ModelConfig, parallel: ModelParallelSettings) -> Iterator[Mistake]:
+    """DoRA measures whole rows of every weight, so no process may have a part of them."""
+    if config.train_architecture != "lora" or not config.use_dora:
+        return
+    key = f"{CONFIG}.use_dora"
+    sizes = {
+        "tensor_model_parallel_size": parallel.tensor_model_parallel_size,
+        "context_parallel_size": parallel.context_parallel_size,
+    }
+    for name, size in sizes.items():
+        if size > 1:
+            other = f"model_parallel.{name}"
+            text = (
+                f"{key} is true and {other} is {size}; expected 1: DoRA trains on one process or "
+                "on data ranks, LoRA on any"
+            )
+            yield Mistake(text, (key, other))
 
 
 def _check_pipeline(pipe: PipelineSettings) -> Iterator[Mistake]:

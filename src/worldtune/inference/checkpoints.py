@@ -22,7 +22,7 @@ from worldtune.checkpoint.state_folder import find_latest
 from worldtune.checkpoint.trees import AVERAGE as AVERAGE_PREFIX
 from worldtune.config.files import CONFIG_FILE
 from worldtune.config.predict2 import Predict2Recipe
-from worldtune.errors import CheckpointError, RecipeError
+from worldtune.errors import CheckpointError
 from worldtune.inference.pieces import network_config, network_dtype
 from worldtune.models.build import build
 from worldtune.models.transformer import Transformer
@@ -39,14 +39,21 @@ class Checkpoint:
 
     path is a training state's folder or a file; run is the folder of the run it belongs to.
     recorded holds what the state says of the tokenizer and the text encoder it was trained
-    with; it is empty for a file, which says nothing. notices are for the user.
+    with; it is empty for a file, which says nothing. notices are for the user. Weights of
+    kind "seed" are drawn, and their path is only a name.
     """
 
     path: Path
-    kind: Literal["state", "file"]
+    kind: Literal["state", "file", "seed"]
     run: Path | None
     recorded: Mapping[str, Any]
     notices: tuple[str, ...] = ()
+    seed: int | None = None
+
+    @property
+    def holds_adapters(self) -> bool:
+        """Whether it is a state of adapters without their base."""
+        return sections.ADAPTER in self.recorded
 
     @property
     def config(self) -> Path | None:
@@ -56,8 +63,11 @@ class Checkpoint:
     def sha256(self) -> str:
         """Of the file, or of the state's manifest, which holds checksums of all it lists.
 
-        Of a folder of shards: of their own sums, one a line, in the order of their names.
+        Of a folder of shards: of their own sums, one a line, in the order of their names. Of
+        drawn weights: of their name.
         """
+        if self.kind == "seed":
+            return hashlib.sha256(str(self.path).encode()).hexdigest()
         if self.kind == "state":
             return _sha256(self.path / MANIFEST)
         if self.path.is_dir():
@@ -73,6 +83,11 @@ class LoadedNetwork:
     network: Transformer
     which: Which
     report: str
+
+
+def drawn(seed: int) -> Checkpoint:
+    """Random weights, which are a function of their seed."""
+    return Checkpoint(Path(f"random weights of seed {seed}"), "seed", None, {}, (), seed)
 
 
 def _sha256(path: Path) -> str:
@@ -165,36 +180,53 @@ def load_network(
     *,
     device: torch.device | str,
     average: bool | None = None,
+    leave_adapters: bool = False,
 ) -> LoadedNetwork:
-    """Build the recipe's network and fill it, strictly.
+    """Build the recipe's network and fill it with whole weights, strictly.
 
     average None takes the running average where there is one. Weights are cast to the
-    recipe's precision. Errors: CheckpointError where names or shapes differ, or where the
-    average is asked for and there is none.
+    recipe's precision. With leave_adapters, adapters beside the weights of a file stay there.
+    Errors: CheckpointError where names or shapes differ, where the average is asked for and
+    there is none, or where there are adapters alone.
     """
-    if recipe.model.config.train_architecture == "lora":
-        raise RecipeError(
-            "model.config.train_architecture is 'lora': clips cannot be made from adapters yet; "
-            "give a file of whole weights"
+    if checkpoint.holds_adapters:
+        raise CheckpointError(
+            f"{checkpoint.path} holds adapters without their base; merge them into it first "
+            "(worldtune lora merge), or give a file of whole weights"
         )
-    network = build(network_config(recipe), device=device, dtype=network_dtype(recipe))
+    config, dtype = network_config(recipe), network_dtype(recipe)
+    if checkpoint.kind == "seed":
+        network = build(config, device=device, dtype=dtype, seed=checkpoint.seed)
+        network.eval().requires_grad_(False)
+        return LoadedNetwork(network, "network", str(checkpoint.path))
+    network = build(config, device=device, dtype=dtype)
     network.eval().requires_grad_(False)
     if checkpoint.kind == "state":
         which, report = _fill_from_state(network, checkpoint.path, average)
     else:
-        which, report = _fill_from_file(network, checkpoint.path, average, device)
+        which, report = _fill_from_file(network, checkpoint.path, average, device, leave_adapters)
     return LoadedNetwork(network, which, report)
 
 
 def _fill_from_file(
-    network: Transformer, path: Path, average: bool | None, device: torch.device | str
+    network: Transformer,
+    path: Path,
+    average: bool | None,
+    device: torch.device | str,
+    leave_adapters: bool,
 ) -> tuple[Which, str]:
     with open_weights(path) as file:
         if average is None:
             average = any(name.startswith(AVERAGE_PREFIX) for name in file.entries)
         which: Which = "average" if average else "network"
         report = load_weights(
-            network, file, PREDICT2, dtype=network.dtype, device=device, which=which
+            network,
+            file,
+            PREDICT2,
+            dtype=network.dtype,
+            device=device,
+            which=which,
+            leave_adapters=leave_adapters,
         )
     return which, str(report)
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from worldtune.data.text import TextEncoder
 from worldtune.errors import RunError
-from worldtune.inference.checkpoints import check_pieces, load_network
+from worldtune.inference.adapted import load_adapted
+from worldtune.inference.checkpoints import check_pieces
 from worldtune.inference.clip_input import read_given, read_given_frames
 from worldtune.inference.make import Texts, VideoModel, make_video
 from worldtune.inference.output import write_clip
@@ -66,7 +67,15 @@ def generate(plan: Plan, console: Console) -> None:
     words = {prompt.used for prompt in prompts} | {plan.wishes.negative_prompt}
     texts = encode_texts(encoder, sorted(words))
     del encoder
-    loaded = load_network(plan.checkpoint, plan.recipe, device=plan.device, average=plan.average)
+    loaded, notices = load_adapted(
+        plan.checkpoint,
+        plan.recipe,
+        device=plan.device,
+        average=plan.average,
+        adapters=plan.adapters,
+    )
+    for notice in notices:
+        log.warning(notice)
     log.info(f"Loaded {loaded.report}")
     model = VideoModel(
         loaded.network, objective(plan.recipe), tokenizer, pipeline(plan.recipe).state_t

@@ -17,6 +17,7 @@ from worldtune.inference.t5_text import T5TextEncoder
 from worldtune.models.build import transformer_config
 from worldtune.models.builtin_tokenizer import BuiltinTokenizer
 from worldtune.models.config import TransformerConfig
+from worldtune.models.lora_config import LoraConfig, read_targets
 from worldtune.models.tokenizer import VideoTokenizer, count_frames
 from worldtune.objectives.coefficients import RectifiedFlow
 
@@ -39,6 +40,20 @@ def network_config(recipe: Predict2Recipe) -> TransformerConfig:
 def network_dtype(recipe: Predict2Recipe) -> torch.dtype:
     """The dtype that the network's weights and activations have."""
     return DTYPES[recipe.model.config.precision]
+
+
+def adapter_config(recipe: Predict2Recipe) -> LoraConfig | None:
+    """The recipe's adapters; None where it trains all weights."""
+    config = recipe.model.config
+    if config.train_architecture != "lora":
+        return None
+    return LoraConfig(
+        rank=config.lora_rank,
+        alpha=float(config.lora_alpha),
+        targets=read_targets(config.lora_target_modules),
+        rslora=config.use_rslora,
+        dora=config.use_dora,
+    )
 
 
 def objective(recipe: Predict2Recipe) -> RectifiedFlow:

@@ -6,6 +6,7 @@ import torch
 
 from worldtune.config.predict2 import Predict2Recipe
 from worldtune.errors import RecipeError
+from worldtune.inference.adapted import UsedAdapter
 from worldtune.inference.checkpoints import Checkpoint
 from worldtune.inference.hooks import Hooks
 from worldtune.inference.pieces import pipeline
@@ -31,6 +32,7 @@ class Plan:
     hooks: Hooks
     device: torch.device
     average: bool | None = None
+    adapters: tuple[UsedAdapter, ...] = ()
     text_dtype: torch.dtype = torch.float32
 
     @property

@@ -199,6 +199,31 @@ def adapter_weights(network: nn.Module) -> dict[str, nn.Parameter]:
     return {name: p for name, p in network.named_parameters() if is_adapter(name)}
 
 
+def adapted_layers(network: nn.Module) -> tuple[str, ...]:
+    """Names of the layers that have an adapter."""
+    modules = network.named_modules()
+    return tuple(name for name, module in modules if isinstance(module, LoraLinear))
+
+
+@torch.no_grad()
+def fill_adapters(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Put weights into a network's adapters; they must be those, name by name.
+
+    Raises CheckpointError where one is missing, left over or of another shape.
+    """
+    ours = adapter_weights(network)
+    wrong = sorted(ours.keys() ^ weights.keys()) or [
+        name for name in ours if ours[name].shape != weights[name].shape
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"{len(wrong)} of {len(ours)} weights of adapters are missing, left over or of "
+            f"another shape, first {wrong[0]!r}; give rank and targets that they were made with"
+        )
+    for name, weight in ours.items():
+        weight.copy_(weights[name])
+
+
 @torch.no_grad()
 def attach(network: nn.Module, adapters: Sequence[tuple[Adapter, float]]) -> tuple[str, ...]:
     """Freeze a network and give it trained adapters, each times a factor; yield the layers.
@@ -208,7 +233,7 @@ def attach(network: nn.Module, adapters: Sequence[tuple[Adapter, float]]) -> tup
     lengths are of one sum and no other.
     """
     _check_alone(adapters)
-    network.requires_grad_(False)
+    assert not adapter_weights(network), "adapters on adapters"
     parts: dict[str, list[tuple[LayerAdapter, float]]] = {}
     for adapter, factor in adapters:
         for layer, held in adapter.layers().items():

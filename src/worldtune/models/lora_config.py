@@ -7,10 +7,11 @@ or a part of either is adapted by the same code.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from math import sqrt
 from typing import Any
 
-from worldtune.config.mistakes import nearest
+from worldtune.config.mistakes import listed_words
 from worldtune.errors import RecipeError
 
 # Modules inside an adapted layer; what follows the layer's name in the name of a weight.
@@ -110,20 +111,20 @@ def _ends(name: str, target: str) -> bool:
 def _unknown(target: str, layers: list[str]) -> str:
     """What is wrong with a target, and what was probably meant."""
     ends = list(dict.fromkeys(end for name in layers for end in _ends_of(name)))
-    inside = [end for end in ends if f".{target}." in f".{end}"]
-    near = nearest(target, ends)
     text = f"{TARGETS_KEY} names {target!r}, and no linear layer's name ends in it"
+    inside = [end for end in ends if f".{target}." in f".{end}"]
     if inside:
         return f"{text}; below it are {', '.join(inside[:6])}"
+    alike = [end for end in ends if end.count(".") == target.count(".")] or ends
+    near = get_close_matches(target, alike, n=4, cutoff=0.6)
     if near:
-        return f"{text}; did you mean {near!r}?"
-    short = list(dict.fromkeys(name.split(".")[-1] for name in layers))
-    words = [end for end in short if not end.isdigit()]
-    return f"{text}; expected ends such as {', '.join(words[:10])}"
+        return f"{text}; did you mean {listed_words(near)}?"
+    short = [end for end in ends if "." not in end]
+    return f"{text}; expected ends such as {', '.join(short[:10])}"
 
 
 def _ends_of(name: str) -> list[str]:
-    """Every end of a name that is free of block numbers at its start: the useful ones."""
+    """The ends of a layer's name that hold no number of a block."""
     words = name.split(".")
     ends = [".".join(words[at:]) for at in range(len(words))]
     return [end for end in ends if not re.search(r"(^|\.)\d+\.", end) and not end.isdigit()]

@@ -13,13 +13,15 @@ from worldtune.checkpoint.native import NativeRun
 from worldtune.checkpoint.reader import open_weights
 from worldtune.config.predict2 import Predict2Recipe
 from worldtune.errors import CheckpointError, RecipeError
-from worldtune.inference.pieces import build_text_encoder, pipeline
+from worldtune.inference.pieces import adapter_config, build_text_encoder, pipeline
 from worldtune.models.tokenizer import VideoTokenizer
+from worldtune.train.adapters import native_adapters
+from worldtune.train.average import WeightAverage
 from worldtune.train.logs import log
 from worldtune.train.loop import Progress
+from worldtune.train.origin import SavedTraining, Start
 from worldtune.train.setup import Learner
 from worldtune.train.sources import ClipData
-from worldtune.train.start import SavedTraining, Start
 from worldtune.train.state import (
     PARTS,
     check_same_piece,
@@ -53,10 +55,7 @@ def _go_on_from_native(
 ) -> Progress:
     """Go on from published files: weights, average and iteration, and nothing else."""
     if learner.average is not None and native.has_average:
-        shapes = {name: tuple(value.shape) for name, value in learner.average.values.items()}
-        with open_weights(native.model) as file:
-            report = match_names(shapes, file, PREDICT2, which="average")
-            learner.average.restore(dict(stream_weights(file, report)))
+        learner.average.restore(_native_average(native, learner.average, recipe))
     for warning in native.warnings:
         log.warning(warning)
     log.info(
@@ -65,6 +64,18 @@ def _go_on_from_native(
     )
     clips = recipe.trainer.grad_accum_iter * data.shares.micro_batch
     return Progress(native.iteration, native.iteration, native.iteration * clips)
+
+
+def _native_average(
+    native: NativeRun, average: WeightAverage, recipe: Predict2Recipe
+) -> dict[str, Tensor]:
+    """The average of what trains, out of a published file: of all weights, or of adapters."""
+    if adapter_config(recipe) is not None:
+        return native_adapters(native.model, "average")
+    shapes = {name: tuple(value.shape) for name, value in average.values.items()}
+    with open_weights(native.model) as file:
+        report = match_names(shapes, file, PREDICT2, which="average")
+        return {name: tensor.clone() for name, tensor in stream_weights(file, report)}
 
 
 def _borrow(
@@ -144,15 +155,22 @@ def _left_out_now(
 
 
 def lasting_facts(
-    recipe: Predict2Recipe, data: ClipData, tokenizer: VideoTokenizer, origin: str
+    recipe: Predict2Recipe, data: ClipData, tokenizer: VideoTokenizer, start: Start
 ) -> dict[str, JsonValue]:
-    """What every state of a run says of it: clips, tokenizer, text encoder, recipe, origin."""
+    """What every state of a run says of it: clips, tokenizer, text encoder, recipe, origin.
+
+    Of a LoRA run also what the adapters are, and the base that they are on.
+    """
+    adapted: dict[str, JsonValue] = {}
+    if start.adapters is not None and start.base is not None:
+        adapted = {named.ADAPTER: start.adapters.to_json(), named.BASE: start.base.to_json()}
     return {
+        **adapted,
         named.CLIPS: data.clips.to_json() if data.clips is not None else None,
         named.TOKENIZER: {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint()},
         named.TEXT_ENCODER: text_facts(recipe),
         named.RECIPE: recipe.model_dump(mode="json"),
-        named.START: origin,
+        named.START: start.origin,
     }
 
 

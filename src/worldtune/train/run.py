@@ -20,6 +20,7 @@ from worldtune.train.fit import check_weights_fit
 from worldtune.train.logs import log, log_lines
 from worldtune.train.loop import Training, train
 from worldtune.train.memory import explain_out_of_memory
+from worldtune.train.origin import Start
 from worldtune.train.overfit import train_by_heart
 from worldtune.train.resume import begin, check_same_pieces, lasting_facts
 from worldtune.train.save import Saver
@@ -33,7 +34,7 @@ from worldtune.train.setup import (
 )
 from worldtune.train.signals import StopRequest, explain_interruption, stop_on_signals
 from worldtune.train.sources import ClipData, find_clips, find_held_out, first_batch, timed
-from worldtune.train.start import STATES, Start, find_origin, start_network
+from worldtune.train.start import STATES, find_origin, start_network
 from worldtune.train.validation import HeldOut, encode_held_out
 from worldtune.train.watchers import watchers_of
 
@@ -106,7 +107,7 @@ def _go(run: Run, lock: RunLock, stop: StopRequest) -> None:
     recipe, trainer = run.recipe, run.recipe.trainer
     check_same_pieces(run.start, recipe, run.tokenizer)
     progress = begin(run.start, run.learner, run.data, recipe)
-    facts = lasting_facts(recipe, run.data, run.tokenizer, run.start.origin)
+    facts = lasting_facts(recipe, run.data, run.tokenizer, run.start)
     saver = Saver(run.learner, progress, facts, recipe, run.folder, lock)
     if run.start.resumed is not None:
         saver.complete()

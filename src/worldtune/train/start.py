@@ -1,73 +1,44 @@
 """Where a run's weights come from before its first step."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
 from worldtune.checkpoint.load import load_weights
 from worldtune.checkpoint.names import PREDICT2
-from worldtune.checkpoint.native import NativeRun, find_native
+from worldtune.checkpoint.native import find_native
 from worldtune.checkpoint.published import weights_not_found
 from worldtune.checkpoint.state import read_state
 from worldtune.checkpoint.state_folder import StateRef, find_latest
 from worldtune.config.predict2 import Predict2Recipe
 from worldtune.config.settings import CheckpointSettings
 from worldtune.errors import CheckpointError
-from worldtune.inference.pieces import network_config, network_dtype
+from worldtune.inference.pieces import adapter_config, network_config, network_dtype
 from worldtune.models.build import build
-from worldtune.models.transformer import Transformer
+from worldtune.train.adapters import find_base, start_adapted
 from worldtune.train.logs import log
+from worldtune.train.origin import Origin, SavedTraining, Start
 
 CHECKPOINTS = Path("checkpoints")
 STATES = CHECKPOINTS / "state"
 
 
-@dataclass(frozen=True)
-class SavedTraining:
-    """A training state that was read."""
-
-    sections: Mapping[str, Mapping[str, Tensor]]
-    info: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Start:
-    """A network with its first weights."""
-
-    network: Transformer
-    origin: str  # for messages and for the state
-    resumed: SavedTraining | None = None  # this run's own
-    borrowed: SavedTraining | None = None  # from load_path
-    native: NativeRun | None = None  # this run's, left by the publishers' trainer
-    fresh: bool = False
-
-    @property
-    def from_file(self) -> bool:
-        """Whether the weights are a file's, which says little of where it comes from."""
-        states = (self.resumed, self.borrowed, self.native)
-        return not self.fresh and all(state is None for state in states)
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where to start from, found out before anything large is read."""
-
-    kind: Literal["state", "native", "load_path", "dit_path", "fresh"]
-    path: Path | None = None
-    state: StateRef | None = None
-    native: NativeRun | None = None
-
-
 def find_origin(recipe: Predict2Recipe, folder: Path) -> Origin:
     """Choose the run's own state, else its published files, load_path, dit_path, random weights.
 
-    Raises CheckpointError where the chosen file is not there, with the command that fetches it.
-    That one is chosen is part of checking the settings.
+    Of a LoRA run, the base is found too. Raises CheckpointError where the chosen file is not
+    there, with the command that fetches it. That one is chosen is part of checking the settings.
     """
+    origin = _choose(recipe, folder)
+    if adapter_config(recipe) is None:
+        return origin
+    # A run that goes on from its own state needs the base that it began with.
+    load_path = recipe.checkpoint.load_path
+    there = bool(load_path) and Path(load_path).exists()
+    return find_base(recipe, origin, _at_load_path(recipe.checkpoint) if there else None)
+
+
+def _choose(recipe: Predict2Recipe, folder: Path) -> Origin:
     latest = find_latest(folder / STATES)
     for warning in latest.warnings:
         log.warning(warning)
@@ -119,6 +90,9 @@ def _at_load_path(settings: CheckpointSettings) -> Origin:
 
 def start_network(recipe: Predict2Recipe, origin: Origin, device: torch.device) -> Start:
     """Build the network and fill it. Random weights are a function of the seed."""
+    adapters = adapter_config(recipe)
+    if adapters is not None:
+        return start_adapted(recipe, origin, adapters, device)
     config, dtype = network_config(recipe), network_dtype(recipe)
     if origin.kind == "fresh":
         network = build(config, device=device, dtype=dtype, seed=recipe.trainer.seed)
