@@ -24,11 +24,13 @@ def shown(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 def test_without_a_recipe_every_recipe_and_option_is_listed(capsys):
     text = shown(capsys)
 
-    for name, experiment in PREDICT2.experiments.items():
-        assert f"  {name} " in text
-        assert experiment.summary in text
+    for root in ROOTS.values():
+        for name, experiment in root.experiments.items():
+            assert f"  {name} " in text
+            assert experiment.summary in text
+        assert root.summary in shown(capsys, root.name)
     assert "  lora: conservative, recommended, aggressive\n" in text
-    assert text == shown(capsys, "predict2")
+    assert PREDICT2.summary not in shown(capsys, "transfer1")
 
 
 def test_the_list_is_to_be_had_in_json(capsys):
@@ -89,7 +91,16 @@ def test_a_terminal_gets_columns(capsys, monkeypatch):
 
 
 def test_the_schema_is_the_page_of_settings(capsys):
-    assert shown(capsys, "--schema") == schema_page(ROOTS.values())
+    pages = [shown(capsys, "--schema", name) for name in ROOTS]
+
+    assert pages == [schema_page(root) for root in ROOTS.values()]
+    assert shown(capsys, "--schema") == "\n".join(pages)
+
+
+def test_the_schema_of_what_is_no_root_is_a_mistake(capsys):
+    assert run(["show", "--schema", "transfer"]) == 2
+    told = "RecipeError: 'transfer' is not a root; did you mean 'transfer1'?\n"
+    assert capsys.readouterr().err == told
 
 
 def test_help_imports_neither_torch_nor_hydra():

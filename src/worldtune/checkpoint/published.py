@@ -19,15 +19,24 @@ def weights_not_found(path: str | Path) -> CheckpointError:
     path = Path(path)
     part = PART_FILE.fullmatch(path.name)
     if path.parent.name == "checkpoints_tp" and part:
-        whole = path.parent.parent / f"{part['stem']}.pt"
-        return CheckpointError(
-            f"{path} is not there: weights for tensor parallelism are split from the whole "
-            f"file. Split it with:\n  worldtune split {whole}"
-        )
+        return _part_not_found(path, path.parent.parent / f"{part['stem']}.pt")
     command = fetch_command(path)
     if command:
         return CheckpointError(f"{path} is not there. Fetch it with:\n  {command}")
     return CheckpointError(f"{path} is not there.{_near(path)}")
+
+
+def _part_not_found(path: Path, whole: Path) -> CheckpointError:
+    """Parts are made here, from the whole file, which may have to be fetched first."""
+    fetch = None if whole.exists() else fetch_command(whole)
+    verbs = "Fetch and split it" if fetch else "Split it"
+    commands = "".join(
+        f"\n  {command}" for command in (fetch, f"worldtune split {whole}") if command
+    )
+    return CheckpointError(
+        f"{path} is not there: weights for tensor parallelism are split from the whole "
+        f"file. {verbs} with:{commands}"
+    )
 
 
 def fetch_command(path: Path) -> str | None:

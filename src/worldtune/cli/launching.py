@@ -5,7 +5,8 @@ import typer
 from worldtune.cli.first_process import is_first_process
 from worldtune.config.compose import Composed, compose
 from worldtune.config.files import run_folder, to_yaml, write_config
-from worldtune.config.refusals import refusals, refuse_unsupported
+from worldtune.config.mistakes import raise_all
+from worldtune.config.refusals import refusals
 from worldtune.config.words import LaunchWords
 from worldtune.errors import ExitStatus
 from worldtune.recipes.roots import choose
@@ -42,9 +43,13 @@ def dry_run(composed: Composed) -> int:
 def real_run(composed: Composed) -> int:
     """Train the recipe and give the exit status.
 
-    Raises RecipeError for a setting whose feature does not exist yet.
+    Raises RecipeError for a setting whose feature does not exist yet, and for weights that are
+    not there.
     """
-    refuse_unsupported(composed.recipe, composed.origins)
+    from worldtune.train.needed import missing_weights
+
+    stopped_by = [*refusals(composed.recipe), *missing_weights(composed.recipe)]
+    raise_all(stopped_by, composed.origins)
     folder = run_folder(composed.recipe.job)
     from worldtune.train.run import run_training  # brings torch, which a dry run does without
 

@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import typer
@@ -13,17 +13,26 @@ from rich.text import Text
 
 from worldtune.cli.launching import compose_launch
 from worldtune.config.compose import Composed
+from worldtune.config.mistakes import suggestion
 from worldtune.config.origins import DEFAULTS
 from worldtune.config.root import Root
 from worldtune.config.schema_page import schema_page
 from worldtune.config.tree import dotted, leaves, plain
 from worldtune.config.words import LaunchWords
-from worldtune.recipes.roots import ROOTS
+from worldtune.errors import RecipeError
+from worldtune.recipes.roots import ROOTS, root_here, roots_here
 
 
-def every_setting() -> str:
-    """The page of all settings, in Markdown."""
-    return schema_page(ROOTS.values())
+def every_setting(words: Sequence[str]) -> str:
+    """The page of all settings of one root, or of each, in Markdown.
+
+    Raises RecipeError where the words are no root's name.
+    """
+    for word in words:
+        if word not in ROOTS:
+            ending = suggestion(word, ROOTS, f"; the roots are {', '.join(ROOTS)}")
+            raise RecipeError(f"'{word}' is not a root{ending}")
+    return "\n".join(schema_page(ROOTS[name]) for name in words or ROOTS)
 
 
 def tell(words: LaunchWords, *, as_json: bool) -> None:
@@ -82,19 +91,23 @@ def _tell_in_colour(rows: Iterable[tuple[str, str, str]], notices: Iterable[str]
 
 def tell_recipes(name: str | None = None, *, as_json: bool) -> None:
     """Print one root or all of them, with recipes and the options of groups."""
-    roots = {name: ROOTS[name]} if name else ROOTS
+    roots = {root.name: root for root in ((root_here(name),) if name else roots_here())}
     if as_json:
         typer.echo(json.dumps({name: _described(root) for name, root in roots.items()}, indent=2))
         return
     for root in roots.values():
-        typer.echo(f"{root.name}: {root.summary}\n")
+        typer.echo(f"{root.name}: {root.summary}")
+        for remark in root.remarks:
+            typer.echo(f"Notice: {remark}")
+        typer.echo()
         width = max(map(len, root.experiments))
         for name, experiment in root.experiments.items():
             typer.echo(f"  {name:{width}}  {experiment.summary}")
         typer.echo("\n  Options, chosen with group=option:")
         for group in root.groups:
             typer.echo(f"  {group.name}: {', '.join(group.options)}")
-    typer.echo("\nworldtune show EXPERIMENT prints its settings.")
+        typer.echo()
+    typer.echo("worldtune show EXPERIMENT prints its settings.")
 
 
 def _described(root: Root) -> dict[str, Any]:

@@ -17,7 +17,7 @@ def show(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
     schema: Annotated[
-        bool, typer.Option("--schema", help="Every setting, with its default and meaning.")
+        bool, typer.Option("--schema", help="Every setting of a root, its default and meaning.")
     ] = False,
 ) -> None:
     """Show the settings of a recipe and who set each one; without a recipe, list the recipes.
@@ -26,12 +26,13 @@ def show(
       worldtune show
       worldtune show EXPERIMENT trainer.max_iter=100
       worldtune show --config=my_run.py EXPERIMENT
+      worldtune show --schema transfer1
     """
     words = words or []
     from worldtune.cli import settings_table
 
     if schema:
-        typer.echo(settings_table.every_setting(), nl=False)
+        typer.echo(settings_table.every_setting(words), nl=False)
     elif not words or words[0] in settings_table.ROOTS:
         settings_table.tell_recipes(words[0] if words else None, as_json=as_json)
     else:

@@ -38,7 +38,7 @@ from worldtune.config.origins import (
     reaches,
 )
 from worldtune.config.root import Facts, Root
-from worldtune.config.tree import Tree, dotted, leaves, merged, nested, without
+from worldtune.config.tree import Tree, dotted, leaves, merged, nested, plain, without
 from worldtune.config.user_file import UserFile
 from worldtune.config.validate import validate
 
@@ -254,7 +254,7 @@ def _word(layers: Layers, override: Override, text: str) -> Word:
     path = tuple(int(step) if step.isdecimal() else step for step in key.split("."))
     if override.is_delete():
         return Word(f"~{key}", path, None, delete=True)
-    return Word(f"++{key}={text.partition('=')[2]}", path, override.value())
+    return Word(f"++{key}={text.partition('=')[2]}", path, plain(override.value()))
 
 
 def _words_that_apply(

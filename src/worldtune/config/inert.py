@@ -10,6 +10,7 @@ MODEL = "model.config"
 PIPE = f"{MODEL}.pipe_config"
 DICTS = "batches have fields here, not keys"
 PRECISION = "the model's precision decides"
+ALWAYS_TOLD = "only captions and given frames are ever left out"
 
 INERT: Mapping[str, str] = {
     "trainer.type": "there is one loop",
@@ -53,6 +54,31 @@ INERT: Mapping[str, str] = {
     f"{PIPE}.net.pos_emb_learnable": "rotary positions have nothing to learn",
     f"{PIPE}.net.pos_emb_interpolation": "rotary positions are not interpolated",
     f"{PIPE}.timestamps.is_forward": "sampling goes from noise to video",
+    "model_obj": "the networks' settings say which model it is",
+    "model.context_parallel_size": "model_parallel.context_parallel_size decides",
+    "model.input_*_key": DICTS,
+    "model.hint_dropout_rate": "a branch has one hint",
+    "model.ema.num": "one average is kept",
+    "model.fsdp.policy": "blocks are shared out one by one",
+    "model.fsdp.min_num_params": "blocks are shared out one by one",
+    "model.fsdp.checkpoint": "net.sac_config decides",
+    "model.tokenizer.spatial_resolution": "it is only a label",
+    "model.tokenizer.name": "it is only a label",
+    "model.conditioner.*.input_key": DICTS,
+    "model.conditioner.*.output_key": DICTS,
+    "model.conditioner.*.dtype": "conditions keep their precision",
+    "model.conditioner.num_frames.dropout_rate": "the network does not take the length",
+    "model.conditioner.image_size.dropout_rate": "the network does not take the size",
+    "model.conditioner.fps.dropout_rate": ALWAYS_TOLD,
+    "model.conditioner.padding_mask.dropout_rate": ALWAYS_TOLD,
+    "model.conditioner.view_indices.dropout_rate": ALWAYS_TOLD,
+    "model.conditioner.frame_repeat.dropout_rate": ALWAYS_TOLD,
+    "model.net*.pos_emb_learnable": "the published networks have a table that learns",
+    "model.net*.pos_emb_interpolation": "rotary positions are not interpolated",
+    "model.net_ctrl.use_adaln_lora": "the base's decides",
+    "model.net_ctrl.dropout_ctrl_branch": "the base does not train",
+    "dataloader_*.prefetch_factor": "each process reads ahead by itself",
+    "dataloader_*.dataset.is_train": "every folder holds clips of one kind",
 }
 
 

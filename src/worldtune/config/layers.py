@@ -90,7 +90,7 @@ def gather(
     Mistakes in names are gathered, and what they name is left out, so that the rest can
     still be composed and checked.
     """
-    layers = Layers(root, {}, {}, None)
+    layers = Layers(root, {}, {}, None, notices=list(root.remarks))
     layers.base = merged(default_tree(root.schema), root.values)
     written = environment.get(root.environment_variable, "")
     variables = root.read_environment(written) if root.read_environment else {}
@@ -145,6 +145,8 @@ def _add_experiment(layers: Layers, name: str, user_file: UserFile | None) -> bo
             layers.notices.append(f"{who} takes the place of the built-in one")
     elif name in root.experiments:
         values, who = root.experiments[name].values, f"{EXPERIMENT} '{name}'"
+        file = root.experiments[name].file
+        who = f"{who} of {file}" if file else who
     else:
         theirs = user_file.experiments if user_file else {}
         layers.mistakes.append(unknown_experiment(name, [*theirs, *root.experiments]))

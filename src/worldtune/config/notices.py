@@ -13,6 +13,8 @@ from worldtune.config.root import Facts
 from worldtune.config.settings import SchedulerSettings
 from worldtune.config.tree import dotted, leaves
 
+Notice = Callable[[Facts], str | None]
+
 ITS_EXPERIMENTS = (
     "predict2_video2world_training_2b_its",
     "predict2_video2world_lora_training_2b_its",
@@ -84,8 +86,9 @@ def clips_a_step(facts: Facts) -> str | None:
         return None
     batch = facts.recipe.dataloader_train.batch_size * facts.recipe.trainer.grad_accum_iter
     data_ranks = processes // sharing
+    clips = data_ranks * batch
     return (
-        f"a step on {processes} processes takes {data_ranks * batch} clips, not "
+        f"a step on {processes} processes takes {clips} clip{'s' if clips > 1 else ''}, not "
         f"{processes * batch}: {sharing} processes share a clip"
     )
 
@@ -185,7 +188,7 @@ def inert_settings(facts: Facts) -> str | None:
     return "\n".join(lines) or None
 
 
-NOTICES: tuple[Callable[[Facts], str | None], ...] = (
+NOTICES: tuple[Notice, ...] = (
     commented_rate,
     documented_iterations,
     endless_warm_up,
@@ -204,6 +207,11 @@ NOTICES: tuple[Callable[[Facts], str | None], ...] = (
 
 
 def notices_of(facts: Facts) -> tuple[str, ...]:
-    """Every notice that is true, one a line, in the table's order."""
-    told = [line for notice in NOTICES if (line := notice(facts))]
-    return tuple(line for block in told for line in block.splitlines())
+    """Every notice on a Predict2 recipe that is true, one a line, in the table's order."""
+    return told(NOTICES, facts)
+
+
+def told(notices: Sequence[Notice], facts: Facts) -> tuple[str, ...]:
+    """The lines of the notices that are true."""
+    lines = [line for notice in notices if (line := notice(facts))]
+    return tuple(line for block in lines for line in block.splitlines())

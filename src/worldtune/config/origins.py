@@ -52,6 +52,8 @@ def reaches(tree: Tree, path: tuple[str | int, ...]) -> bool:
     for step in path:
         if isinstance(value, list):
             value = dict(enumerate(value))
+        elif isinstance(value, dict):
+            step = str(step)
         if not isinstance(value, dict) or step not in value:
             return False
         value = value[step]
@@ -77,6 +79,8 @@ def _set(below: Any, path: tuple[str | int, ...], value: Any) -> Any:
         joined = isinstance(value, Mapping) and isinstance(below, dict)
         return merged(below, value) if joined else value
     step, *rest = path
+    if isinstance(below, dict) and isinstance(step, int):
+        step = str(step)  # a dict by numbers
     if isinstance(step, int):
         items = list(below)
         items[step] = _set(items[step], tuple(rest), value)
@@ -102,6 +106,8 @@ def _last(sources: Sequence[Layer | Word], path: Path) -> str:
 
 def _sets(word: Word, path: Path) -> bool:
     keys = word.keys
+    if tuple(map(str, word.path)) == tuple(map(str, path)):
+        return True
     if path[: len(keys)] != keys:
         return False
     inside = path[len(keys) :]

@@ -42,11 +42,17 @@ REFUSALS: tuple[Refusal, ...] = (
     Refusal(f"{CALLBACKS}.device_monitor.log_memory_detail", (True,), "all of it is shown"),
 )
 VALIDATION = Refusal("dataloader_val.dataset.kind", VIDEOS, "validate on videos")
+NO_CONTROL_TRAINING = Mistake(
+    "control branches are not trained yet; what works is --dryrun, and `worldtune show`, `split`, "
+    "`join` and `inspect`"
+)
 
 
 def refusals(recipe: Settings) -> list[Mistake]:
     """What of a recipe a real run cannot do yet."""
     tree = recipe.model_dump()
+    if tree["root"] == "transfer1":
+        return [NO_CONTROL_TRAINING]
     rows = list(REFUSALS)
     if tree["trainer"]["run_validation"]:
         rows.append(VALIDATION)

@@ -30,10 +30,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A named recipe: values with the `defaults` list on top, and one line about it."""
+    """A named recipe: values with the `defaults` list on top, and one line about it.
+
+    `file` is where it is from, where that is a file that people edit.
+    """
 
     summary: str
     values: Mapping[str, Any]
+    file: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,8 @@ class Root:
     """An environment variable of the original that sets values."""
     read_environment: Callable[[str], Tree] | None = None
     """From the content of that variable to the values."""
+    remarks: tuple[str, ...] = ()
+    """Notices about the root itself."""
 
     def group(self, name: str) -> Group | None:
         """The group of that name."""

@@ -2,7 +2,7 @@
 
 import json
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin
 
@@ -23,13 +23,13 @@ Every setting of a recipe, with its default, what it may be, and what it means.
 
 A key is written with points: `trainer.max_iter=100` on the command line, or nested dicts in a settings file.
 Sources are laid over one another in this order: the defaults, the chosen options of groups, the experiment, the command line.
-An option of `lora` that is chosen on the command line is laid over the experiment.
-A key that is not listed here is a mistake, and so is a value of another kind.
+{late}A key that is not listed here is a mistake, and so is a value of another kind.
 
 There is a log line every `trainer.logging_iter` steps, or every `trainer.callbacks.iter_speed.hit_thres` where a recipe gives that.
 
-This page is made by `worldtune show --schema`.
+This page is made by `worldtune show --schema {name}`.
 """
+LATE = "An option of `{name}` that is chosen on the command line is laid over the experiment.\n"
 INERT_HEAD = """
 ## Settings without a meaning here
 
@@ -49,22 +49,21 @@ LIMITS = {
 }
 
 
-def schema_page(roots: Iterable[Root]) -> str:
-    """The page, in Markdown."""
-    lines = [HEAD]
-    for root in roots:
-        lines += [f"\n## {root.summary}\n"]
-        lines += list(_groups(root))
-        lines += ["", "| setting | default | may be | meaning |", "|---|---|---|---|"]
-        inert: list[str] = []
-        defaults = merged(default_tree(root.schema), root.values)
-        for path, field, section in _fields(root.schema, ()):
-            reason = reason_of(dotted(path))
-            if reason:
-                inert.append(f"| `{dotted(path)}` | {reason} |")
-            elif section is None:
-                lines.append(_row(path, field, defaults))
-        lines += [INERT_HEAD.strip("\n"), *inert] if inert else []
+def schema_page(root: Root) -> str:
+    """The page of one root, in Markdown."""
+    late = "".join(LATE.format(name=group.name) for group in root.groups if group.late)
+    lines = [HEAD.format(name=root.name, late=late), f"\n## {root.summary}\n"]
+    lines += list(_groups(root))
+    lines += ["", "| setting | default | may be | meaning |", "|---|---|---|---|"]
+    inert: list[str] = []
+    defaults = merged(default_tree(root.schema), root.values)
+    for path, field, section in _fields(root.schema, ()):
+        reason = reason_of(dotted(path))
+        if reason:
+            inert.append(f"| `{dotted(path)}` | {reason} |")
+        elif section is None:
+            lines.append(_row(path, field, defaults))
+    lines += [INERT_HEAD.strip("\n"), *inert]
     return "\n".join(lines) + "\n"
 
 
@@ -112,13 +111,18 @@ def _named(annotation: Any) -> str:
         return NAMES[annotation]
     origin, inside = get_origin(annotation), get_args(annotation)
     if origin is Literal:
-        return ", ".join(f"`{choice}`" for choice in inside)
+        choices = (choice if isinstance(choice, str) else json.dumps(choice) for choice in inside)
+        return ", ".join(f"`{choice}`" for choice in choices)
     if origin in (typing.Union, UnionType):
         return " or ".join(_named(each) for each in inside if each is not NoneType)
     if origin is tuple:
         if inside[-1] is Ellipsis:
-            return f"list of {_named(inside[0])}s"
-        return f"{len(inside)} {_named(inside[0])}s"
+            return f"list of {_plural(inside[0])}"
+        return f"{len(inside)} {_plural(inside[0])}"
     if origin is dict:
-        return f"dict of {_named(inside[1])}s"
+        return f"dict of {_plural(inside[1])}"
     raise TypeError(f"no word for {annotation}")
+
+
+def _plural(annotation: Any) -> str:
+    return _named(annotation) + ("" if annotation is bool else "s")

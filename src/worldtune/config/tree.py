@@ -68,9 +68,9 @@ def without(tree: Tree, path: Path) -> Tree:
 
 
 def plain(value: Any) -> Any:
-    """The value with its tuples as lists, so that equal settings compare equal."""
+    """The value with tuples as lists and keys as text, so that equal settings compare equal."""
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return value

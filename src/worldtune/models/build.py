@@ -1,11 +1,12 @@
 """Networks from their settings, on any device."""
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import nn
 
-from worldtune.config.network import NetworkSettings
+from worldtune.config.network import NetworkSettings, TransformerSettings
 from worldtune.errors import RecipeError
 from worldtune.models.config import TransformerConfig
 from worldtune.models.control import ControlBranch
@@ -28,29 +29,37 @@ def transformer_config(
             "use_adaln_lora is False; the network exists with low-rank modulation only. "
             "Leave it True."
         )
+    return replace(
+        shared_config(net),
+        text_input_channels=text_input_channels,
+        latent_channels=net.in_channels,
+        condition_mask=True,
+        rope_fps_modulation=net.rope_enable_fps_modulation,
+        position_table="learned" if net.extra_per_block_abs_pos_emb else "none",
+        family="predict2",
+    )
+
+
+def shared_config(net: TransformerSettings) -> TransformerConfig:
+    """What the settings of all families say alike; the rest is left at its default."""
     return TransformerConfig(
         model_channels=net.model_channels,
         num_blocks=net.num_blocks,
         num_heads=net.num_heads,
         mlp_ratio=net.mlp_ratio,
         text_channels=net.crossattn_emb_channels,
-        text_input_channels=text_input_channels,
         adaln_lora_dim=net.adaln_lora_dim,
-        latent_channels=net.in_channels,
+        latent_channels=net.out_channels,
         out_channels=net.out_channels,
         patch_spatial=net.patch_spatial,
         patch_temporal=net.patch_temporal,
         max_img_h=net.max_img_h,
         max_img_w=net.max_img_w,
         max_frames=net.max_frames,
-        condition_mask=True,
         padding_mask=net.concat_padding_mask,
         rope_ratio_h=net.rope_h_extrapolation_ratio,
         rope_ratio_w=net.rope_w_extrapolation_ratio,
         rope_ratio_t=net.rope_t_extrapolation_ratio,
-        rope_fps_modulation=net.rope_enable_fps_modulation,
-        position_table="learned" if net.extra_per_block_abs_pos_emb else "none",
-        family="predict2",
     )
 
 

@@ -29,3 +29,6 @@ TINY: dict[str, Any] = {
     "adaln_lora_dim": 32,
     "sac_config": {"mode": "none"},
 }
+# The published size of Transfer1's networks, base and branch alike.
+TRANSFER1_7B: dict[str, Any] = {"model_channels": 4096, "num_blocks": 28, "num_heads": 32}
+TRANSFER1_TINY: dict[str, Any] = {"model_channels": 256, "num_blocks": 4, "num_heads": 2}

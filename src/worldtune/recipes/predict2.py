@@ -7,6 +7,7 @@ from worldtune.config.predict2 import Predict2Recipe
 from worldtune.config.root import Group, Root
 from worldtune.config.tree import Tree, merged, nested
 from worldtune.errors import RecipeError
+from worldtune.recipes.options import EVERY_STEP, LAMBDALINEAR
 from worldtune.recipes.predict2_experiments import EXPERIMENTS
 from worldtune.recipes.predict2_models import DEFAULT_MODEL, UNSUPPORTED_MODELS, model_options
 
@@ -15,19 +16,11 @@ OPTIMIZERS: dict[str, Tree] = {
 }
 SCHEDULERS: dict[str, Tree] = {
     "constant": {"kind": "constant"},
-    "lambdalinear": {
-        "kind": "lambdalinear",
-        "warm_up_steps": [1000],
-        "cycle_lengths": [10_000_000_000_000],
-        "f_start": [1e-6],
-        "f_max": [1.0],
-        "f_min": [1.0],
-    },
+    "lambdalinear": LAMBDALINEAR,
 }
 CALLBACKS: dict[str, Tree] = {
     "basic": {
-        "low_prec": {"update_iter": 1},
-        "iter_speed": {"every_n": "${trainer.logging_iter}"},
+        **EVERY_STEP,
         "device_monitor": {
             "every_n": "${trainer.logging_iter}",
             "step_size": 1,
@@ -35,7 +28,6 @@ CALLBACKS: dict[str, Tree] = {
         },
         "manual_gc": {"every_n": 5, "warm_up": 5},
         "loss_log": {"logging_iter_multipler": 1},
-        "grad_clip": {"clip_norm": 1.0, "force_finite": True},
     }
 }
 MOCK_CLIPS: dict[str, Tree] = {

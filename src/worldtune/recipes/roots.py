@@ -1,5 +1,6 @@
 """The table of roots, and finding the one that a launch command means."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -8,10 +9,29 @@ from worldtune.config.mistakes import nearest, raise_all
 from worldtune.config.root import Root
 from worldtune.config.user_file import UserFile, read_user_file
 from worldtune.errors import RecipeError
+from worldtune.recipes.control_experiments import read_control_tables
 from worldtune.recipes.predict2 import PREDICT2
+from worldtune.recipes.transfer1 import TABLES_FILE, TRANSFER1, is_as_packaged, transfer1_root
 
-ROOTS: dict[str, Root] = {root.name: root for root in (PREDICT2,)}
+ROOTS: dict[str, Root] = {root.name: root for root in (PREDICT2, TRANSFER1)}
 DEFAULT_ROOT = PREDICT2
+
+
+def root_here(name: str) -> Root:
+    """The root of that name, with what its tables say in the folder where we are.
+
+    Raises RecipeError for mistakes in the tables.
+    """
+    file = Path(TABLES_FILE)
+    if name != TRANSFER1.name or not file.is_file():
+        return ROOTS[name]
+    tables = read_control_tables(file)
+    return ROOTS[name] if is_as_packaged(tables) else transfer1_root(tables)
+
+
+def roots_here() -> Iterator[Root]:
+    """Every root, one by one, so that one with mistakes stops only who gets to it."""
+    return map(root_here, ROOTS)
 
 
 @dataclass(frozen=True)
@@ -34,9 +54,9 @@ def choose(config: str | None, experiment: str | None) -> Chosen:
     if config is None:
         return Chosen(root_of(experiment), experiment)
     path = PurePath(config).as_posix().removeprefix("./")
-    for root in ROOTS.values():
-        if config == root.name or path in root.config_paths:
-            return Chosen(root, experiment)
+    for name, root in ROOTS.items():
+        if config == name or path in root.config_paths:
+            return Chosen(root_here(name), experiment)
     if not Path(config).exists():
         raise RecipeError(_unknown_config(config))
     user_file = read_user_file(Path(config))
@@ -46,19 +66,21 @@ def choose(config: str | None, experiment: str | None) -> Chosen:
     elif experiment is None and theirs:
         listed = ", ".join(theirs)
         raise RecipeError(f"{config} has {len(theirs)} experiments; choose one: {listed}")
-    imported = ROOTS.get(user_file.root or "")
-    known = next((root for root in ROOTS.values() if experiment in root.experiments), None)
-    return Chosen(imported or known or DEFAULT_ROOT, experiment, user_file)
+    if user_file.root:
+        return Chosen(root_here(user_file.root), experiment, user_file)
+    known = next((root for root in roots_here() if experiment in root.experiments), None)
+    return Chosen(known or DEFAULT_ROOT, experiment, user_file)
 
 
 def root_of(experiment: str | None) -> Root:
     """The root that has an experiment; the first root where none is named."""
     if experiment is None:
         return DEFAULT_ROOT
-    for root in ROOTS.values():
+    known: list[str] = []
+    for root in roots_here():
         if experiment in root.experiments:
             return root
-    known = [name for root in ROOTS.values() for name in root.experiments]
+        known += root.experiments
     raise_all([unknown_experiment(experiment, known)], {})
     raise AssertionError
 
