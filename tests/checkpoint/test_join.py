@@ -188,7 +188,9 @@ def test_a_missing_part_is_named(run, missing: int):
     folder, _, _ = run
     (folder / f"{STEM}_model_mp_{missing}.pt").unlink()
 
-    with pytest.raises(CheckpointError, match=rf"one of 2 parts.*{STEM}_model_mp_{missing}\.pt"):
+    with pytest.raises(
+        CheckpointError, match=rf"one of 2 parts.*missing.*: {STEM}_model_mp_{missing}\.pt"
+    ):
         join(folder / f"{STEM}.pt")
 
 
@@ -196,7 +198,7 @@ def test_a_part_too_many_is_named(run):
     folder, _, _ = run
     shutil.copy(folder / f"{STEM}_model_mp_1.pt", folder / f"{STEM}_model_mp_2.pt")
 
-    with pytest.raises(CheckpointError, match=rf"there are 3.*{STEM}_model_mp_2\.pt"):
+    with pytest.raises(CheckpointError, match=rf"too many \(1\): {STEM}_model_mp_2\.pt"):
         join(folder / f"{STEM}.pt")
 
 
@@ -327,6 +329,16 @@ def test_files_go_into_the_experiment_s_fsdp_checkpoints(path: str, expected: st
 
 def test_without_an_experiment_files_go_beside_the_parts_folder():
     assert output_folder(Path("/c/w/checkpoints_tp/a.pt"), None) == Path("/c/w/fsdp_checkpoints")
+
+
+def test_a_path_from_here_is_answered_with_a_path_from_here(run, monkeypatch):
+    folder, _, _ = run
+    monkeypatch.chdir(folder.parent.parent)
+    report = join(Path(f"EXPERIMENT/checkpoints/{STEM}.pt"), experiment="EXPERIMENT")
+
+    assert report.weights == Path(f"EXPERIMENT/fsdp_checkpoints/{STEM}_reg_model.pt")
+    monkeypatch.chdir(folder)
+    assert join(Path(f"{STEM}.pt")).weights == Path(f"../fsdp_checkpoints/{STEM}_reg_model.pt")
 
 
 def test_a_path_of_another_experiment_is_refused(run):

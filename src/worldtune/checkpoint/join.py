@@ -9,6 +9,8 @@ converter writes them. Without the frozen base the average is also called
 stays what it is.
 """
 
+import contextlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +29,9 @@ from worldtune.checkpoint.parts import (
     Unlike,
     check_parts,
     find_parts,
-    open_all,
     unlike_replicas,
 )
+from worldtune.checkpoint.reader import open_weights
 from worldtune.checkpoint.torch_layout import TorchLayout
 from worldtune.errors import CheckpointError
 
@@ -75,20 +77,12 @@ def join_parts(
     """
     stem, paths = find_parts(path)
     folder, notices = _choose_folder(path, experiment, folder)
-    parts = check_parts(stem, open_all(paths))
-    has_base = any(named.name.startswith(BASE) for named in parts.names.kept)
-    if include_base_model and not has_base:
-        raise CheckpointError(
-            f"{paths[0]} holds no frozen base: no name begins with {BASE!r}. Leave out "
-            "--include-base-model; the base is in a file of its own."
-        )
-    unlike = unlike_replicas(parts)
-    if unlike and not allow_different_replicas:
-        raise _replicas_differ(parts, unlike)
-    if unlike:
-        notices.append(f"{len(unlike)} weights differ between parts; those of part 0 were taken.")
-    job = _Joining(parts, include_base_model).job(folder)
-    converted = convert(job, force=force, verify=verify, disk=disk, progress=progress)
+    with contextlib.ExitStack() as opened:
+        files = tuple(opened.enter_context(open_weights(part)) for part in paths)
+        parts = check_parts(stem, files)
+        notices += _check_request(parts, include_base_model, allow_different_replicas)
+        job = _Joining(parts, include_base_model).job(folder)
+        converted = convert(job, force=force, verify=verify, disk=disk, progress=progress)
     average = next((output for output in job.outputs if "_ema_" in output.path.name), None)
     if average is None:
         notices.append("The parts hold no average: only the weights were joined.")
@@ -102,6 +96,22 @@ def join_parts(
         converted=converted,
         notices=tuple(notices),
     )
+
+
+def _check_request(parts: Parts, include_base_model: bool, allow_unlike: bool) -> list[str]:
+    """Raise CheckpointError where these parts cannot be joined so; give what to know."""
+    has_base = any(named.name.startswith(BASE) for named in parts.names.kept)
+    if include_base_model and not has_base:
+        raise CheckpointError(
+            f"{parts.files[0].path} holds no frozen base: no name begins with {BASE!r}. Leave "
+            "out --include-base-model; the base is in a file of its own."
+        )
+    unlike = unlike_replicas(parts)
+    if unlike and not allow_unlike:
+        raise _replicas_differ(parts, unlike)
+    if unlike:
+        return [f"{len(unlike)} weights differ between parts; those of part 0 were taken."]
+    return []
 
 
 def _choose_folder(
@@ -122,16 +132,21 @@ def output_folder(path: Path, experiment: str | None) -> Path:
     where the path is of another experiment.
     """
     if experiment is None:
-        return path.absolute().parent.parent / JOINED
+        return _as_written(path.absolute().parent.parent / JOINED, path)
     parts = path.absolute().parts
     for at, word in enumerate(parts[:-1]):
         if word == experiment and parts[at + 1] == CHECKPOINTS:
-            return Path(*parts[: at + 1], JOINED, *parts[at + 2 : -1])
+            return _as_written(Path(*parts[: at + 1], JOINED, *parts[at + 2 : -1]), path)
     raise CheckpointError(
         f"{path} is no checkpoint of experiment {experiment}: there is no folder "
         f"{experiment}/{CHECKPOINTS} in it. Give the path or the name that belong together, or "
         "say where the files go with --output-directory."
     )
+
+
+def _as_written(folder: Path, path: Path) -> Path:
+    """A folder, from here if the path was written from here."""
+    return folder if path.is_absolute() else Path(os.path.relpath(folder))
 
 
 def _replicas_differ(parts: Parts, unlike: Sequence[Unlike]) -> CheckpointError:

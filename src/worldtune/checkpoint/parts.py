@@ -2,7 +2,6 @@
 
 import glob
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from worldtune.checkpoint.cuts import Named, Names, parts_in_all, read_names, so
 from worldtune.checkpoint.entries import PlacedTensor
 from worldtune.checkpoint.layout import PART_FILE
 from worldtune.checkpoint.published import weights_not_found
-from worldtune.checkpoint.reader import WeightsFile, open_weights
+from worldtune.checkpoint.reader import WeightsFile
 from worldtune.checkpoint.split import ITERATION, RECORD, part_name, read_iteration
 from worldtune.checkpoint.trees import flatten
 from worldtune.errors import CheckpointError
@@ -108,19 +107,18 @@ def _check_ranks(first: WeightsFile, stem: str, size: int, ranks: list[int]) -> 
     extra = [part_name(stem, rank) for rank in ranks if rank >= size]
     if not missing and not extra:
         return
-    told = (
-        f"{first.path} is one of {size} parts by its shapes"
-        if size > 1
-        else (f"{first.path} holds whole weights")
-    )
+    if size == 1:
+        told = f"{first.path} holds whole weights"
+    else:
+        told = f"{first.path} is one of {size} parts by its shapes"
     if missing:
         raise CheckpointError(
-            f"{told}, and {len(missing)} are not in {first.path.parent}: {some(missing)}. Copy "
+            f"{told}, and of these are missing beside it ({len(missing)}): {some(missing)}. Copy "
             "the rest of the parts there."
         )
     raise CheckpointError(
-        f"{told}, and there are {len(ranks)} in {first.path.parent}: {some(extra)} too. They "
-        "are not of one split; remove those that do not belong to it."
+        f"{told}, and beside it are too many ({len(extra)}): {some(extra)}. They are not of one "
+        "split; remove those that do not belong to it."
     )
 
 
@@ -202,8 +200,3 @@ def _compare_replicas(parts: Parts, named: Named) -> Unlike | None:
         file.forget(named.flat)
     parts.files[0].forget(named.flat)
     return None if distance is None else Unlike(named.name, distance)
-
-
-def open_all(paths: Iterable[Path]) -> tuple[WeightsFile, ...]:
-    """Open every part."""
-    return tuple(open_weights(path) for path in paths)
