@@ -5,15 +5,20 @@
 
 A step is forward, backward and a fused AdamW step of a network of 77 million weights on
 1024 tokens, with a time for each frame. Both networks have the same weights and inputs, and
-their losses are compared. What is printed: the median time of each, their ratio, and the
-share of the matmul rate of this machine that the step's matrix products reach; that rate is
-measured between the steps, so a busy machine slows all three alike.
+their losses are compared. What is printed: the time of each, their ratio, and the share of
+the matmul rate of this machine that the step's matrix products reach; that rate is measured
+between the steps, by the same clocks.
+
+There are two clocks: the wall's, and the processor's, summed over the threads. On a machine
+that others use as well only the second tells; set OMP_WAIT_POLICY=passive there, so that a
+thread that waits for another does not count as busy.
 """
 
 import argparse
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -53,26 +58,46 @@ def matrix_flops() -> float:
     return 2.0 * (c.num_blocks * block + ends)
 
 
-def matmul_rate(dtype: torch.dtype) -> float:
-    """Multiplications and additions a second, of a matrix product as the MLP has it."""
+@dataclass(frozen=True)
+class Seconds:
+    """What something took, by two clocks."""
+
+    wall: float
+    cpu: float
+
+
+class Stopwatch:
+    """Started when made."""
+
+    def __init__(self) -> None:
+        self.begin = time.perf_counter(), time.process_time()
+
+    def read(self) -> Seconds:
+        """Seconds since the start."""
+        return Seconds(time.perf_counter() - self.begin[0], time.process_time() - self.begin[1])
+
+
+def time_matmul(dtype: torch.dtype, repeats: int = 20) -> Seconds:
+    """Time of one matrix product as the MLP has it."""
     m, k, n = MATMUL
     a, b = torch.randn(m, k).to(dtype), torch.randn(n, k).to(dtype)
-    begin = time.perf_counter()
-    for _ in range(20):
+    watch = Stopwatch()
+    for _ in range(repeats):
         nn.functional.linear(a, b)
-    return 20 * 2.0 * m * k * n / (time.perf_counter() - begin)
+    taken = watch.read()
+    return Seconds(taken.wall / repeats, taken.cpu / repeats)
 
 
-def timed_step(
+def time_step(
     forward: Callable[[], Tensor], optimizer: torch.optim.Optimizer
-) -> tuple[float, float]:
-    """Seconds of one step, and its loss."""
-    begin = time.perf_counter()
+) -> tuple[Seconds, float]:
+    """Time of one step, and its loss."""
+    watch = Stopwatch()
     loss = forward().float().square().mean()
     loss.backward()
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return time.perf_counter() - begin, loss.item()
+    return watch.read(), loss.item()
 
 
 def inputs(dtype: torch.dtype) -> dict[str, Tensor]:
@@ -109,50 +134,54 @@ def main() -> None:
     copy_weights(ours, theirs)
     ours, theirs = ours.to(dtype).train(), theirs.to(dtype).train()
     if args.compile:
-        for block in (*ours.blocks, *theirs.get_submodule("transformer_blocks")):
+        for block in (*ours.blocks, *theirs.get_submodule("transformer_blocks").children()):
             block.compile()
     given = inputs(dtype)
-    masks = {name: given[name] for name in ("condition_mask", "padding_mask")}
+    condition, padding = given["condition_mask"], given["padding_mask"]
     three = (given["latents"], given["time"], given["text"])
     sides = {
         "worldtune": (
-            lambda: ours(*three, **masks),
+            lambda: ours(*three, condition_mask=condition, padding_mask=padding),
             torch.optim.AdamW(ours.parameters(), fused=True),
         ),
         "diffusers": (
-            lambda: run(theirs, *three, **masks),
+            lambda: run(theirs, *three, condition_mask=condition, padding_mask=padding),
             torch.optim.AdamW(theirs.parameters(), fused=True),
         ),
     }
 
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    rates: list[float] = []
+    taken: dict[str, list[Seconds]] = {"worldtune": [], "diffusers": [], "matmul": []}
     for step in range(2 + args.steps):
         losses = {}
         for name, side in sides.items():
-            taken, losses[name] = timed_step(*side)
+            seconds, losses[name] = time_step(*side)
             if step >= 2:
-                seconds[name].append(taken)
-        rates.append(matmul_rate(dtype))
+                taken[name].append(seconds)
+        taken["matmul"].append(time_matmul(dtype))
         if step == 0 and abs(losses["worldtune"] / losses["diffusers"] - 1) > 1e-2:
             raise SystemExit(f"the two networks differ: {losses}")
-    report(args.dtype, args.compile, seconds, statistics.median(rates))
+    compiled = ", compiled" if args.compile else ""
+    print(f"{args.dtype}{compiled}, {args.threads} threads, torch {torch.__version__}")
+    report("wall", {name: [s.wall for s in all_] for name, all_ in taken.items()})
+    report("processor", {name: [s.cpu for s in all_] for name, all_ in taken.items()})
 
 
-def report(dtype: str, compiled: bool, seconds: dict[str, list[float]], rate: float) -> None:
-    """Print the medians, the best, and the share of the matmul rate."""
-    medians = {name: statistics.median(times) for name, times in seconds.items()}
-    best = {name: min(times) for name, times in seconds.items()}
-    weights = sum(w.numel() for w in build(CONFIG, device="meta").parameters())
-    print(f"{weights / 1e6:.1f} million weights, {dtype}{', compiled' if compiled else ''}, "
-          f"{torch.get_num_threads()} threads, torch {torch.__version__}")  # fmt: skip
-    for name in seconds:
-        print(f"{name:10} median {medians[name]:.3f} s, best {best[name]:.3f} s")
-    print(f"ratio      median {medians['worldtune'] / medians['diffusers']:.3f}, "
-          f"best {best['worldtune'] / best['diffusers']:.3f}")  # fmt: skip
-    share = matrix_flops() / medians["worldtune"] / rate
-    print(f"matmul     {rate / 1e9:.0f} GFLOP/s; our step's {matrix_flops() / 1e9:.0f} GFLOP "
-          f"reach {share:.0%} of that")  # fmt: skip
+def report(clock: str, taken: dict[str, list[float]]) -> None:
+    """Print medians and bests by one clock, and the share of the matmul rate."""
+    ours, theirs = taken["worldtune"], taken["diffusers"]
+    pairs = [a / b for a, b in zip(ours, theirs, strict=True)]
+    m, k, n = MATMUL
+    rate = 2.0 * m * k * n / statistics.median(taken["matmul"])
+    share = matrix_flops() / statistics.median(ours) / rate
+    print(
+        f"by the {clock}'s clock\n"
+        f"  worldtune median {statistics.median(ours):.3f} s, best {min(ours):.3f} s\n"
+        f"  diffusers median {statistics.median(theirs):.3f} s, best {min(theirs):.3f} s\n"
+        f"  ratio     median {statistics.median(pairs):.3f}, "
+        f"of the bests {min(ours) / min(theirs):.3f}\n"
+        f"  matmul    {rate / 1e9:.0f} GFLOP/s; our step's {matrix_flops() / 1e9:.0f} GFLOP "
+        f"reach {share:.0%} of that"
+    )
 
 
 if __name__ == "__main__":
