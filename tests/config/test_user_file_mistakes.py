@@ -69,11 +69,15 @@ def mistake_in_run(mistake):
         (
             "from cosmos_predict2.data.dataset_vide import Dataset\n",
             "line 1: ModuleNotFoundError: cosmos_predict2.data.dataset_vide is not installed; "
-            "lent are cosmos_predict2.data.dataset_video, imaginaire.lazy_config, megatron.core.",
+            "did you mean 'cosmos_predict2.data.dataset_video'?",
         ),
         (
             "\nimport imaginaire.trainer\n",
-            "line 2: ModuleNotFoundError: imaginaire.trainer is not installed; lent are cosmos_pr",
+            "line 2: ModuleNotFoundError: imaginaire.trainer is not installed; did you mean 'imag",
+        ),
+        (
+            "\nimport megatron.training\n",
+            "megatron.training is not installed; lent of megatron are megatron.core.parallel_state",
         ),
         (
             "from cosmos_predict2.data.dataset_video import Clips\n",

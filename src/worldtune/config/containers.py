@@ -14,10 +14,12 @@ from types import FunctionType
 from typing import Any
 
 from worldtune.config.described import (
+    AVTransferDataset,
     DataLoader,
     Dataset,
     Described,
     DistributedSampler,
+    ExampleTransferDataset,
     RandomSampler,
     Sampler,
     SequentialSampler,
@@ -31,6 +33,9 @@ USER_MODULE = "user_file:"
 # Names that a target may be written with, as text.
 TARGETS: dict[str, type[Described]] = {
     "cosmos_predict2.data.dataset_video.Dataset": Dataset,
+    f"{AVTransferDataset.__module__}.ExampleTransferDataset": ExampleTransferDataset,
+    f"{AVTransferDataset.__module__}.AVTransferDataset": AVTransferDataset,
+    "cosmos_transfer1.diffusion.config.base.data.get_sampler": DistributedSampler,
     "torch.utils.data.DataLoader": DataLoader,
     "torch.utils.data.dataloader.DataLoader": DataLoader,
     "torch.utils.data.DistributedSampler": DistributedSampler,
@@ -94,7 +99,7 @@ class PlainReader:
             for key in value:
                 if type(key) not in (str, int):
                     self._mistake(place, f"the key {key!r} is not text; write it in quotes")
-            return {key: self.read(item, _join(place, key)) for key, item in value.items()}
+            return {str(key): self.read(item, _join(place, key)) for key, item in value.items()}
         finally:
             self._open.pop()
 

@@ -100,6 +100,26 @@ class Dataset(Described):
     signature = _signature("dataset_dir", "num_frames", "video_size", more=True)
 
 
+class ExampleTransferDataset(Dataset):
+    """Clips with a control beside each, in one folder."""
+
+    __module__ = "cosmos_transfer1.diffusion.datasets.example_transfer_dataset"
+    signature = _signature("dataset_dir", "num_frames", "resolution", more=True)
+
+
+class AVTransferDataset(Dataset):
+    """Clips of a car's cameras with a control beside each."""
+
+    __module__ = "cosmos_transfer1.diffusion.datasets.example_transfer_dataset"
+    signature = _signature("dataset_dir", "num_frames", "resolution", "view_keys", more=True)
+
+
+class Named:
+    """A class of which a lazy call keeps the name, and the arguments it has by itself."""
+
+    defaults: ClassVar[Mapping[str, object]] = {}
+
+
 class Sampler(Described):
     """What decides the order of clips."""
 
@@ -162,10 +182,10 @@ def describe_as(real: type, stand_in: type[Described]) -> type[Described]:
     return type(real.__name__, (stand_in,), names)
 
 
-class LazyDict(dict[str, Any]):
+class LazyDict(dict[Any, Any]):
     """A dict whose keys are attributes too; dicts inside it are of the same kind."""
 
-    def __init__(self, content: Mapping[str, Any], flags: object = None) -> None:
+    def __init__(self, content: Mapping[Any, Any], flags: object = None) -> None:
         """Copy a mapping. `flags` are OmegaConf's and mean nothing to a plain dict."""
         super().__init__({key: _lazy(value) for key, value in content.items()})
 
@@ -199,4 +219,7 @@ class LazyCall:
 
     def __call__(self, **kwargs: object) -> LazyDict:
         """Write the call down; arguments are given by keyword only."""
-        return LazyDict({"_target_": self._target, **kwargs})
+        defaults: Mapping[str, object] = {}
+        if isinstance(self._target, type) and issubclass(self._target, Named):
+            defaults = self._target.defaults
+        return LazyDict({"_target_": self._target, **defaults, **kwargs})

@@ -77,7 +77,6 @@ INERT: Mapping[str, str] = {
     "model.net*.pos_emb_interpolation": "rotary positions are not interpolated",
     "model.net_ctrl.use_adaln_lora": "the base's decides",
     "model.net_ctrl.dropout_ctrl_branch": "the base does not train",
-    "dataloader_*.prefetch_factor": "each process reads ahead by itself",
     "dataloader_*.dataset.is_train": "every folder holds clips of one kind",
 }
 

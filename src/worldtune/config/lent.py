@@ -25,6 +25,7 @@ from worldtune.config.described import (
     SequentialSampler,
     describe_as,
 )
+from worldtune.config.lent_transfer1 import LENT_TRANSFER1
 from worldtune.config.mistakes import suggestion
 from worldtune.config.ranks import PARALLEL_STATE, Question
 from worldtune.config.store import ConfigStore
@@ -37,6 +38,7 @@ LENT: _Table = MappingProxyType(
         "cosmos_predict2.data.dataset_video": {"Dataset": Dataset},
         "imaginaire.lazy_config": {"LazyCall": LazyCall, "LazyDict": LazyDict},
         "megatron.core.parallel_state": PARALLEL_STATE,
+        **LENT_TRANSFER1,
     }
 )
 # Lent always: these names are descriptions; everything else of torch is the real one, and
@@ -142,8 +144,9 @@ class Lender:
             return _StandIn(name, {}, lambda: importlib.import_module(name))
         if is_parent or _is_folder(name):
             return _StandIn(name, {}, None)
-        lent = ", ".join(LENT)
-        raise ModuleNotFoundError(f"{name} is not installed; lent are {lent}", name=name)
+        lent = ", ".join(module for module in LENT if module.startswith(f"{package}."))
+        ending = suggestion(name, LENT, f"; lent of {package} are {lent}")
+        raise ModuleNotFoundError(f"{name} is not installed{ending}", name=name)
 
     def _lend(self, name: str, where: str | None) -> ModuleType:
         """A lent module, with the installed one's names where there is one that works."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from worldtune.config.schema import default_at
 from worldtune.config.settings import Settings
 from worldtune.config.tree import Tree, found, plain, value_at
 
@@ -57,8 +58,12 @@ class Facts:
     def changed(self, key: str) -> bool:
         """Whether an experiment, a file or the command line gave a value another than built in."""
         path = tuple(key.split("."))
-        value = plain(value_at(self.recipe.model_dump(), path))
-        return not (found(self.built_in, path) and value_at(self.built_in, path) == value)
+        before = (
+            value_at(self.built_in, path)
+            if found(self.built_in, path)
+            else default_at(type(self.recipe), path)
+        )
+        return plain(value_at(self.recipe.model_dump(), path)) != before
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,13 @@ def default_tree(schema: type[Settings], given: Settings | None = None) -> Tree:
     return result
 
 
+def default_at(schema: type[Settings], path: Path) -> Any:
+    """The default of the setting at a path, plain; nothing where there is none."""
+    section = section_at(schema, path[:-1])
+    field = section.model_fields.get(path[-1]) if section else None
+    return plain(field.default) if field and not field.is_required() else None
+
+
 def section_at(schema: type[Settings], path: Path) -> type[Settings] | None:
     """The settings class at a path, or None where the path leads to a value or nowhere."""
     current: type[Settings] | None = schema

@@ -79,4 +79,3 @@ class Transfer1LoaderSettings(LoaderSettings):
     """Where a rank's clips come from."""
 
     dataset: Transfer1DatasetSettings = setting(Transfer1DatasetSettings(), "The clips.")
-    prefetch_factor: int | None = setting(None, "Batches that a process reads ahead.", ge=1)

@@ -104,8 +104,11 @@ def _expected(
 ) -> str:
     if kind == "literal_error":
         choices = _choices(schema, path)
-        near = nearest(value, choices) if isinstance(value, str) else None
-        return listed_words(choices) + (f"; did you mean '{near}'?" if near else "")
+        words = [choice for choice in choices if isinstance(choice, str)]
+        if not words:
+            return " or ".join(map(shown, choices))
+        near = nearest(value, words) if isinstance(value, str) else None
+        return listed_words(words) + (f"; did you mean '{near}'?" if near else "")
     if kind in ("missing", "too_long") and isinstance(value_at(tree, path), list | tuple):
         return f"a list of {_length(schema, path)}"
     bounds = {name: f"{bound:g}" for name, bound in context.items() if _is_number(bound)}
@@ -151,11 +154,11 @@ def _annotation(schema: type[Settings], path: tuple[str, ...]) -> object:
     return section.model_fields[path[-1]].annotation if section else None
 
 
-def _choices(schema: type[Settings], path: tuple[str, ...]) -> list[str]:
+def _choices(schema: type[Settings], path: tuple[str, ...]) -> list[object]:
     annotation = _annotation(schema, path)
     for candidate in (annotation, *get_args(annotation)):
         if get_origin(candidate) is Literal:
-            return [str(choice) for choice in get_args(candidate)]
+            return list(get_args(candidate))
     return []
 
 
