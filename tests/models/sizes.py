@@ -1,32 +1,18 @@
-"""Sizes of the published networks, and a tiny one."""
+"""Sizes of the published networks, from their recipes, and a tiny one."""
 
-from dataclasses import replace
-
+from tests.config.controlled import CLIP, ONE, SEVERAL, controlled
 from worldtune.config.network import NetworkSettings
 from worldtune.models.build import transformer_config
 from worldtune.models.config import TransformerConfig
+from worldtune.models.controlled import controlled_config
 from worldtune.recipes.networks import VIDEO2WORLD_2B, VIDEO2WORLD_14B
 
 PREDICT2_2B = transformer_config(NetworkSettings(**VIDEO2WORLD_2B))
 PREDICT2_14B = transformer_config(NetworkSettings(**VIDEO2WORLD_14B))
-SINGLE_VIEW = TransformerConfig(
-    model_channels=4096,
-    num_blocks=28,
-    num_heads=32,
-    rope_fps_modulation=True,
-    position_table="learned",
-    family="transfer1",
+SINGLE_VIEW, MULTI_VIEW, PLAIN_7B = (
+    controlled_config(controlled(experiment).recipe.model).base
+    for experiment in (ONE, SEVERAL, CLIP)
 )
-MULTI_VIEW = replace(
-    SINGLE_VIEW,
-    condition_mask=True,
-    view_channels=6,
-    num_view_embeddings=7,
-    repeat_frame_embedding=True,
-    num_views=3,
-    position_table="sincos",
-)
-PLAIN_7B = replace(SINGLE_VIEW, condition_mask=True, rope_ratio_t=2.0)
 
 TINY = TransformerConfig(
     model_channels=48,
