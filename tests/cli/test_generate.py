@@ -34,6 +34,7 @@ WORDS = {
     "guidance": 7.0,
     "seed": 0,
     "num_chunks": 1,
+    "lora": (),
     "downcast_text_encoder": False,
     "no_guardrail": False,
     "no_refiner": False,

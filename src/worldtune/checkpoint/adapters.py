@@ -174,8 +174,9 @@ def _beside_its_base(file: WeightsFile, alpha: float | None, which: Which) -> Re
     weights, family = adapters_beside_base(file, which)
     if alpha is None:
         raise CheckpointError(
-            f"{file.path} holds adapters and does not say their alpha. Give it with --alpha: it "
-            "is lora_alpha of the run's settings."
+            f"{file.path} holds adapters beside their base and does not say their alpha, which is "
+            "lora_alpha of the run's settings. Take them out with\n  worldtune lora export "
+            f"{file.path} --to worldtune --alpha ALPHA --out adapters.safetensors"
         )
     ranks = {w.shape[0] for name, w in weights.items() if part_of(name) == DOWN}
     if len(ranks) != 1:

@@ -24,6 +24,7 @@ def generate(
     aspect_ratio: option.AspectRatio = None,
     fps: option.Fps = None,
     average: option.Average = None,
+    lora: option.Lora = None,
     config: option.Config = None,
     experiment: option.Experiment = None,
     model_size: option.ModelSize = None,
@@ -39,6 +40,7 @@ def generate(
     \b
       worldtune generate --checkpoint RUN --input scene.jpg --prompt TEXT --out clip.mp4
       worldtune generate --checkpoint model.pt --batch clips.json
+      worldtune generate --lora adapters.safetensors:0.8 --batch clips.json
 
     Beside each clip goes a JSON file that says how it was made.
     """
@@ -57,7 +59,8 @@ def generate(
             force=force, num_given=int(num_given), guidance=guidance,
             negative_prompt=negative_prompt, seed=seed, steps=steps, num_chunks=num_chunks,
             resolution=resolution, aspect_ratio=aspect_ratio, fps=fps, average=average,
-            config=config, experiment=experiment, model_size=model_size, device=device,
+            lora=tuple(lora or ()), config=config, experiment=experiment,
+            model_size=model_size, device=device,
             downcast_text_encoder=downcast_text_encoder, guardrail=guardrail,
             no_guardrail=no_guardrail, refiner=refiner, no_refiner=no_refiner,
         )

@@ -2,7 +2,7 @@
 one told by its sizes."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,11 @@ from worldtune.checkpoint.inspect import describe
 from worldtune.cli.generate_words import Words
 from worldtune.config.compose import compose
 from worldtune.config.files import read_config
+from worldtune.config.mistakes import raise_all
 from worldtune.config.predict2 import Predict2Recipe
+from worldtune.config.validate import validate
 from worldtune.errors import CheckpointError, RecipeError
+from worldtune.inference.adapted import UsedAdapter, base_checkpoint
 from worldtune.inference.checkpoints import Checkpoint, find_checkpoint
 from worldtune.inference.pieces import pipeline
 from worldtune.inference.sizes import SIZES
@@ -24,14 +27,20 @@ FILE_NAME = re.compile(r"model-(?P<resolution>480|720)p-(?P<fps>10|16)fps")
 YAML = (".yaml", ".yml")
 
 
-def find_model(words: Words) -> tuple[Predict2Recipe, Checkpoint]:
+def find_model(
+    words: Words, adapters: Sequence[UsedAdapter] = ()
+) -> tuple[Predict2Recipe, Checkpoint]:
     """Find weights and the recipe of their network.
 
-    A named recipe comes before the run's own; a file without a run is a published size or
-    needs a name. Errors: RecipeError or CheckpointError with the next step.
+    A named recipe comes before the run's own, and that before the one that the first adapter
+    says; a file without a run is a published size or needs a name. Without a checkpoint,
+    adapters say their base. Errors: RecipeError or CheckpointError with the next step.
     """
     recipe = _named_recipe(words)
-    if words.checkpoint is None:
+    told = adapters[0].saved.notes if adapters else None
+    if words.checkpoint is None and recipe is None and words.model_size is None and told:
+        recipe, checkpoint = told_recipe(adapters[0]), told_base(adapters[0])
+    elif words.checkpoint is None:
         recipe = recipe or _published_by_name(words)
         path = recipe.model.config.model_manager_config.dit_path
         if not path:
@@ -44,9 +53,39 @@ def find_model(words: Words) -> tuple[Predict2Recipe, Checkpoint]:
         checkpoint = find_checkpoint(words.checkpoint)
         if recipe is None and checkpoint.config is not None:
             recipe = read_config(checkpoint.config, Predict2Recipe)
+        if recipe is None and told is not None and told.recipe is not None:
+            recipe = told_recipe(adapters[0])
         recipe = recipe or _published_by_size(checkpoint.path, words)
     _check_model_size(recipe, words)
     return recipe, checkpoint
+
+
+def told_recipe(used: UsedAdapter) -> Predict2Recipe:
+    """The recipe of the run that trained an adapter, as its file says it."""
+    notes, path = used.saved.notes, used.saved.path
+    if notes.recipe is None:
+        raise RecipeError(
+            f"{path} does not say what it was trained with; name its base with --checkpoint, or "
+            "--model-size 2B for the published one"
+        )
+    recipe, mistakes = validate(Predict2Recipe, dict(notes.recipe))
+    raise_all(mistakes, dict.fromkeys((key for each in mistakes for key in each.keys), str(path)))
+    assert isinstance(recipe, Predict2Recipe)
+    return recipe
+
+
+def told_base(used: UsedAdapter) -> Checkpoint:
+    """The base that an adapter was trained on, as its file says it."""
+    base, path = used.saved.notes.base, used.saved.path
+    if base is None:
+        raise RecipeError(f"{path} does not say its base; name it with --checkpoint")
+    try:
+        return base_checkpoint(base)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{path} was trained on {base}: {error}\nWhere the base lies elsewhere, name it with "
+            "--checkpoint"
+        ) from None
 
 
 def _named_recipe(words: Words) -> Predict2Recipe | None:
@@ -83,7 +122,8 @@ def _published_by_size(path: Path, words: Words) -> Predict2Recipe:
     found = describe(path)
     network = next((net for net in found.networks if net.role in ("network", "average")), None)
     if network is None:
-        raise CheckpointError(f"{path} holds no network of this project's ({found.kind})")
+        step = "; give adapters with --lora" if "adapters" in found.kind else ""
+        raise CheckpointError(f"{path} holds no network of this project's ({found.kind}){step}")
     if network.family != "predict2":
         raise CheckpointError(
             f"{path} holds {network.title}; clips are made with Predict2 Video2World only"

@@ -142,6 +142,16 @@ Average = Annotated[
         help="The running average of the weights, or not; by default where there is one.",
     ),
 ]
+Lora = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lora",
+        metavar="FILE[:WEIGHT]",
+        rich_help_panel=MODEL,
+        show_default=False,
+        help="Adapters on top; several add up. Without --checkpoint, on the base they name.",
+    ),
+]
 Config = Annotated[
     str | None,
     typer.Option(
@@ -238,6 +248,7 @@ class Words:
     aspect_ratio: str | None
     fps: float | None
     average: bool | None
+    lora: tuple[str, ...]
     config: str | None
     experiment: str | None
     model_size: str | None

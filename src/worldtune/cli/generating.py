@@ -8,6 +8,7 @@ from rich.console import Console
 from worldtune.cli.generate_model import find_model
 from worldtune.cli.generate_words import Words
 from worldtune.errors import RecipeError, RunError
+from worldtune.inference.adapted import read_used
 from worldtune.inference.generate import generate
 from worldtune.inference.hooks import build_hooks
 from worldtune.inference.pieces import pipeline
@@ -33,7 +34,8 @@ def run(words: Words) -> None:
 def make_plan(words: Words) -> Plan:
     """Find weights, recipe, clips and hooks; nothing large is read."""
     requests = _requests(words)
-    recipe, checkpoint = find_model(words)
+    adapters = tuple(map(read_used, words.lora))
+    recipe, checkpoint = find_model(words, adapters)
     pipe = pipeline(recipe)
     size = choose_size(
         cast(Resolution | None, words.resolution and str(words.resolution)),
@@ -57,6 +59,7 @@ def make_plan(words: Words) -> Plan:
         hooks=hooks,
         device=find_device(words.device),
         average=words.average,
+        adapters=adapters,
         text_dtype=torch.bfloat16 if words.downcast_text_encoder else torch.float32,
     )
 

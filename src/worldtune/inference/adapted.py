@@ -70,6 +70,11 @@ def read_used(word: str) -> UsedAdapter:
     return UsedAdapter(read_adapter(path), weight)
 
 
+def as_checkpoint(used: UsedAdapter) -> Checkpoint:
+    """The file as weights that were trained with a tokenizer and a text encoder."""
+    return Checkpoint(used.saved.path, "file", None, used.saved.notes.pieces or {})
+
+
 def base_checkpoint(base: Base) -> Checkpoint:
     """Find the base that an adapter says it was trained on.
 

@@ -69,11 +69,11 @@ class Checkpoint:
         if self.kind == "seed":
             return hashlib.sha256(str(self.path).encode()).hexdigest()
         if self.kind == "state":
-            return _sha256(self.path / MANIFEST)
+            return file_sha256(self.path / MANIFEST)
         if self.path.is_dir():
-            sums = [_sha256(shard) for shard in sorted(self.path.glob("*.safetensors"))]
+            sums = [file_sha256(shard) for shard in sorted(self.path.glob("*.safetensors"))]
             return hashlib.sha256("\n".join(sums).encode()).hexdigest()
-        return _sha256(self.path)
+        return file_sha256(self.path)
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,8 @@ def drawn(seed: int) -> Checkpoint:
     return Checkpoint(Path(f"random weights of seed {seed}"), "seed", None, {}, (), seed)
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """Of a file's content, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from worldtune.data.text import TextEncoder
 from worldtune.errors import RunError
-from worldtune.inference.adapted import load_adapted
+from worldtune.inference.adapted import as_checkpoint, load_adapted
 from worldtune.inference.checkpoints import check_pieces
 from worldtune.inference.clip_input import read_given, read_given_frames
 from worldtune.inference.make import Texts, VideoModel, make_video
@@ -63,7 +63,8 @@ def generate(plan: Plan, console: Console) -> None:
         "tokenizer": (tokenizer.name, tokenizer.fingerprint()),
         "text_encoder": (encoder.name, encoder.fingerprint()),
     }
-    check_pieces(plan.checkpoint, pieces)
+    for trained in (plan.checkpoint, *map(as_checkpoint, plan.adapters)):
+        check_pieces(trained, pieces)
     words = {prompt.used for prompt in prompts} | {plan.wishes.negative_prompt}
     texts = encode_texts(encoder, sorted(words))
     del encoder

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from worldtune.inference.checkpoints import file_sha256
 from worldtune.inference.clip_input import kind_of
 from worldtune.inference.pieces import sampling
 from worldtune.inference.plan import Plan
@@ -63,6 +64,15 @@ def describe(
             "weights": made.which,
             "loaded": made.report,
         },
+        "adapters": [
+            {
+                "path": str(used.saved.path),
+                "sha256": file_sha256(used.saved.path),
+                "weight": used.weight,
+                **used.saved.notes.to_json(),
+            }
+            for used in plan.adapters
+        ],
         **{
             key: {
                 "name": name,
