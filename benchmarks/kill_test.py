@@ -34,7 +34,7 @@ from worldtune.checkpoint.state_folder import find_latest, list_states, state_na
 from worldtune.config.compose import Composed, compose
 from worldtune.data.shapes import write_clips
 from worldtune.recipes.predict2 import PREDICT2
-from worldtune.train import loop, save
+from worldtune.train import loop
 from worldtune.train.loop import Training
 from worldtune.train.report import StepReport
 from worldtune.train.run import run_training
@@ -80,7 +80,7 @@ def train_and_tell(clips: Path, folder: Path, told: Connection) -> None:
     """Train, and tell each phase as it begins."""
     torch.set_num_threads(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    step, saving, publish = loop._step, Saver.__call__, save.write_native
+    step, saving, publish = loop._step, Saver.__call__, Saver._write_published
 
     def told_step(training: Training) -> StepReport:
         told.send(("step", training.progress.iteration + 1))
@@ -91,12 +91,12 @@ def train_and_tell(clips: Path, folder: Path, told: Connection) -> None:
         saving(self)
         told.send(("saved", self._progress.iteration))
 
-    def told_publish(*words: object, **more: object) -> object:
-        told.send(("published file", words[1]))
-        return publish(*words, **more)  # pyright: ignore[reportArgumentType]
+    def told_publish(self: Saver) -> tuple[Path, ...]:
+        told.send(("published file", self._progress.iteration))
+        return publish(self)
 
-    loop._step, Saver.__call__ = told_step, told_save
-    save.write_native = told_publish
+    loop._step = told_step
+    Saver.__call__, Saver._write_published = told_save, told_publish
     run_training(recipe(clips), folder)
     told.send(("end", STEPS))
 
@@ -155,8 +155,9 @@ def live(clips: Path, folder: Path, aim: Aim | None = None, lasts: float = 0.0) 
             if aim is not None and phases[-1][0] == aim.phase and not killed:
                 sleep(aim.share * lasts)
                 assert process.pid is not None
-                os.kill(process.pid, signal.SIGKILL)
-                killed = True
+                with suppress(ProcessLookupError):  # it was quicker than the unbroken run
+                    os.kill(process.pid, signal.SIGKILL)
+                    killed = True
     process.join()
     if not killed and process.exitcode != 0:
         raise RuntimeError(f"{folder} ended with status {process.exitcode}; see its stdout.log")

@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tests.train.tiny import (
     EXPERIMENT,
-    WITHOUT_VALIDATION,
+    STEPS_ONLY,
     Tiny,
     forget_after,
     log_of,
@@ -123,13 +123,13 @@ def test_the_start_is_told_as_in_the_documents(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_the_last_step_has_a_line_whatever_the_interval(runs: Tiny):
-    told = log_of(runs.run("odd", *WITHOUT_VALIDATION, "trainer.logging_iter=3"))
+    told = log_of(runs.run("odd", *STEPS_ONLY, "trainer.logging_iter=3"))
     assert re.findall(r"Iteration (\d/\d), Loss", told) == ["3/4", "4/4"]
 
 
 def test_hit_thres_sets_the_interval_of_the_lines(runs: Tiny):
     word = "trainer.callbacks.iter_speed.hit_thres=1"
-    told = log_of(runs.run("often", *WITHOUT_VALIDATION, word))
+    told = log_of(runs.run("often", *STEPS_ONLY, word))
     assert re.findall(r"Iteration (\d)/4, Loss", told) == ["1", "2", "3", "4"]
     assert (
         "[INFO] Notice: trainer.callbacks.iter_speed.hit_thres=1 gives a log line every 1 steps; "
@@ -144,7 +144,7 @@ def test_the_published_recipe_reports_speed_every_ten_steps():
 
 
 def test_the_loss_of_the_lines_is_times_loss_scale(runs: Tiny, plain: Path):
-    run = runs.run("scaled", *WITHOUT_VALIDATION, "model.config.loss_scale=1000.0")
+    run = runs.run("scaled", *STEPS_ONLY, "model.config.loss_scale=1000.0")
 
     for ten, thousand in zip(metrics(plain)[:1], metrics(run)[:1], strict=True):
         assert ten["printed_loss"] == pytest.approx(10 * ten["loss"], rel=1e-6)
@@ -163,7 +163,7 @@ def test_config_yaml_reads_back_as_the_recipe(whole: Path, clips: Path):
 def test_the_log_is_added_to_and_starts_with_the_notices(runs: Tiny, plain: Path):
     run = runs.copied(plain, "again")
     before = log_of(run)
-    runs.run("again", *WITHOUT_VALIDATION, "trainer.max_iter=3")
+    runs.run("again", *STEPS_ONLY, "trainer.max_iter=3")
 
     told = log_of(run)
     assert told.startswith(before)
@@ -201,6 +201,7 @@ def killed_before_its_first_save(runs: Tiny, whole: Path, name: str) -> Path:
     return run
 
 
+@pytest.mark.slow
 def test_a_run_that_starts_anew_has_each_line_once(runs: Tiny, whole: Path):
     run = killed_before_its_first_save(runs, whole, "killed")
     runs.run("killed")
@@ -293,7 +294,7 @@ def test_without_a_step_there_is_no_curve(tmp_path: Path):
 
 def test_the_picture_does_not_change_training(runs: Tiny, plain: Path):
     """`plain` was drawn; this one is not."""
-    assert metrics(runs.run("bare", *WITHOUT_VALIDATION)) == metrics(plain)
+    assert metrics(runs.run("bare", *STEPS_ONLY)) == metrics(plain)
 
 
 # --- the machine, the bar ---
@@ -312,9 +313,10 @@ def test_the_share_of_waiting_is_that_since_the_last_line(
     )
 
 
+@pytest.mark.slow
 def test_callbacks_that_are_nothing_are_off(runs: Tiny):
     off = [f"trainer.callbacks.{name}=null" for name in ("iter_speed", "device_monitor")]
-    told = log_of(runs.run("quiet", *WITHOUT_VALIDATION, *off))
+    told = log_of(runs.run("quiet", *STEPS_ONLY, *off))
 
     assert "Iteration" not in told
     assert "Memory" not in told

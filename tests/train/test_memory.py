@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.train.tiny import WITHOUT_VALIDATION, Tiny, tiny
+from tests.train.tiny import STEPS_ONLY, Tiny, tiny
 from worldtune.config.compose import compose
 from worldtune.errors import ExitStatus, RunError
 from worldtune.models.transformer import Transformer
@@ -34,7 +34,7 @@ def test_it_names_what_was_held_and_three_settings(
 
     monkeypatch.setattr(Transformer, "forward", fail)
     with pytest.raises(RunError) as told:
-        runs.run("large", *WITHOUT_VALIDATION, "model.config.precision=bfloat16")
+        runs.run("large", *STEPS_ONLY, "model.config.precision=bfloat16")
 
     message = str(told.value)
     reason = str(error).splitlines()[0] if str(error) else "MemoryError"
@@ -77,7 +77,7 @@ def test_it_is_told_during_the_set_up_too(runs: Tiny, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(module, "start_network", fail)
     with pytest.raises(RunError) as told:
-        runs.run("large", *WITHOUT_VALIDATION)
+        runs.run("large", *STEPS_ONLY)
     assert "The run was still being set up. What lowers it: " in str(told.value)
 
 
@@ -89,7 +89,6 @@ def test_another_fault_stays_what_it_is():
 @pytest.mark.parametrize(
     ("experiment", "words"),
     [
-        (FULL, ()),
         (FULL, ("dataloader_train.batch_size=4",)),
         (LORA, ()),
         (LORA, ("model.config.pipe_config.net.sac_config.mode=block_wise",)),

@@ -46,6 +46,7 @@ def failed(runs: Tiny, *words: str) -> str:
     return str(told.value)
 
 
+@pytest.mark.slow
 def test_a_rate_of_zero_fails(runs: Tiny, monkeypatch: pytest.MonkeyPatch):
     step = MasterAdamW.step
     monkeypatch.setattr(MasterAdamW, "step", lambda optimizer, rate: step(optimizer, 0.0))
@@ -130,6 +131,7 @@ def test_blocks_that_no_gradient_reaches_fail_though_the_loss_falls(
     )
 
 
+@pytest.mark.slow
 def test_a_trial_leaves_the_run_of_the_same_name_alone(runs: Tiny, plain: Path):
     run = runs.copied(plain, "right")
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}

@@ -65,6 +65,7 @@ def test_that_holds_with_worker_processes(runs: Tiny, dtype: str, accumulated: i
     equal_runs(resumed, runs.run("without", *WITHOUT_VALIDATION, *words[:2]))
 
 
+@pytest.mark.slow
 def test_the_number_of_the_state_decides_and_not_how_often_a_run_was_broken(
     runs: Tiny, plain: Path
 ):

@@ -26,7 +26,7 @@ def test_folders_are_mixed_by_their_shares(runs: Tiny, tmp_path: Path):
     for name, kind in (("calm", "normal"), ("crash", "collision")):
         write_clips(tmp_path / "clips" / name, 3, kind=kind, size=(32, 48), frames=12)
     folders = {name: tmp_path / "clips" / name for name in ("calm", "crash")}
-    mix = ",".join(f"{folder}:{share}" for folder, share in zip(folders.values(), "31", strict=True))
+    mix = f"{folders['calm']}:3,{folders['crash']}:1"
     names = mixed(runs, f"~{FOLDER}", f"+{MIX}={{{mix}}}")
 
     assert sum(name.startswith("calm/") for name in names) == 9

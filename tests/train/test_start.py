@@ -8,6 +8,7 @@ import torch
 
 from tests.train.test_resume import equal_runs
 from tests.train.tiny import (
+    STEPS_ONLY,
     WITHOUT_VALIDATION,
     Tiny,
     differences,
@@ -24,7 +25,7 @@ from worldtune.data.shapes import write_clips
 from worldtune.errors import CheckpointError, DataError, ExitStatus, RecipeError
 from worldtune.train.run import run_training
 
-LONGER = (*WITHOUT_VALIDATION, "trainer.max_iter=6")
+LONGER = (*STEPS_ONLY, "trainer.max_iter=6")
 SHARD = "shard_00000_of_00001.safetensors"
 
 
@@ -74,10 +75,10 @@ def test_a_run_whose_states_are_all_damaged_does_not_begin_anew(runs: Tiny, plai
 
 
 def test_published_files_that_a_kill_prevented_are_written_on_the_resume(runs: Tiny, whole: Path):
-    """A kill between the state and the files made from it, in the middle and at the end."""
+    """A kill between the last state and the files made from it."""
     words = "checkpoint.native=all"
     unbroken = runs.run("unbroken", words)
-    for iteration in (2, 4):
+    for iteration in (4,):
         run = forget_after(runs.copied(unbroken, f"killed{iteration}"), iteration)
         expected = {}
         for kind in ("model", "optim", "scheduler", "trainer"):
@@ -90,6 +91,7 @@ def test_published_files_that_a_kill_prevented_are_written_on_the_resume(runs: T
         equal_runs(run, unbroken)
 
 
+@pytest.mark.slow
 def test_old_states_go_but_for_the_last_ones(runs: Tiny):
     words = (*WITHOUT_VALIDATION, "checkpoint.save_iter=1", "checkpoint.keep_last=2")
     run = runs.run("few", *words)
@@ -171,11 +173,12 @@ def test_made_up_clips_are_not_those_of_a_folder(runs: Tiny, plain: Path):
     with pytest.raises(DataError, match="they were those of a folder and are made up"):
         runs.run("changed", *LONGER, *made_up)
 
-    runs.run("mock", *WITHOUT_VALIDATION, *made_up)
+    runs.run("mock", *STEPS_ONLY, *made_up)
     with pytest.raises(DataError, match="they were made up and are those of a folder"):
         runs.run("mock", *LONGER)
 
 
+@pytest.mark.slow
 def test_a_run_on_made_up_clips_resumes_in_bits(runs: Tiny):
     words = (*WITHOUT_VALIDATION, "dataloader_train.dataset.kind=mock_video")
     unbroken = runs.run("unbroken", *words)
@@ -203,7 +206,7 @@ def test_another_tokenizer_is_refused(runs: Tiny, plain: Path, monkeypatch: pyte
 def test_another_network_is_refused(runs: Tiny, plain: Path):
     runs.copied(plain, "other")
     with pytest.raises(CheckpointError, match="the saved masters do not belong to this network"):
-        runs.run("other", *LONGER, "model.config.pipe_config.net.num_blocks=1")
+        runs.run("other", *LONGER, "model.config.pipe_config.net.num_blocks=2")
 
 
 # --- parts that are not taken over ---
@@ -223,6 +226,7 @@ def test_the_optimizer_can_start_anew(runs: Tiny, plain: Path):
     assert metrics(run)[-1]["learning_rate"] == pytest.approx(2e-3)
 
 
+@pytest.mark.slow
 def test_the_schedule_can_start_anew(runs: Tiny, plain: Path):
     run = left_out(runs, plain, "scheduler")
 
@@ -259,9 +263,10 @@ def test_a_part_that_is_none_is_refused(runs: Tiny, plain: Path):
     )
 
 
+@pytest.mark.slow
 def test_an_average_that_is_asked_for_later_starts_from_the_weights(runs: Tiny):
     off = "model.config.pipe_config.ema.enabled=False"
-    run = runs.run("later", *WITHOUT_VALIDATION, off)
+    run = runs.run("later", *STEPS_ONLY, off)
     assert "average" not in state_of(run, 4)[0]
     runs.run("later", *LONGER)
 
@@ -283,7 +288,17 @@ def section(run: Path, iteration: int, name: str) -> dict[str, dict[str, torch.T
     return {"": dict(state_of(run, iteration)[0][name])}
 
 
-@pytest.mark.parametrize("part", ["", "checkpoints/state", "checkpoints/state/iter_000000004"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "",
+        pytest.param("checkpoints/state", marks=SLOW),
+        pytest.param("checkpoints/state/iter_000000004", marks=SLOW),
+    ],
+)
 def test_load_path_takes_the_weights_of_a_run(runs: Tiny, plain: Path, part: str):
     run = borrowed(runs, plain / part)
 
@@ -309,6 +324,7 @@ def test_load_path_takes_a_published_file(runs: Tiny, trained: Path):
     assert f"[INFO] Training from scratch, on the weights of {trained}" in log_of(run)
 
 
+@pytest.mark.slow
 def test_load_ema_to_reg_takes_the_average_of_a_published_file(runs: Tiny, trained: Path):
     run = borrowed(runs, trained, "checkpoint.load_ema_to_reg=True")
 
@@ -327,6 +343,7 @@ def test_load_training_state_goes_on_where_the_other_run_was(runs: Tiny, plain: 
     assert differences(state_of(other, 6)[0], state_of(longer, 6)[0]) == []
 
 
+@pytest.mark.slow
 def test_load_training_state_can_go_on_from_the_average(runs: Tiny, plain: Path):
     words = ("checkpoint.load_training_state=True", "checkpoint.load_ema_to_reg=True")
     run = borrowed(runs, plain, *words, "trainer.max_iter=5")
@@ -345,7 +362,7 @@ def test_only_load_scheduler_state_takes_the_schedules_place(runs: Tiny, plain: 
 
 def test_an_average_that_is_not_there_is_told(runs: Tiny):
     off = "model.config.pipe_config.ema.enabled=False"
-    run = runs.run("without", *WITHOUT_VALIDATION, off)
+    run = runs.run("without", *STEPS_ONLY, off)
     with pytest.raises(CheckpointError, match="asks for the average, and the state holds none"):
         borrowed(runs, run, "checkpoint.load_ema_to_reg=True")
 
@@ -386,17 +403,18 @@ def test_weights_that_are_not_there_are_told_before_clips_are_read(runs: Tiny):
 # --- published files ---
 
 
-def left_by_the_publishers_trainer(runs: Tiny, name: str = "theirs") -> Path:
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory: pytest.TempPathFactory, clips: Path) -> Path:
     """All four files of iterations 2 and 4, and no state of ours."""
-    run = runs.run(name, *WITHOUT_VALIDATION, "checkpoint.native=all")
+    runs = Tiny(tmp_path_factory.mktemp("theirs"), clips)
+    run = runs.run("theirs", *WITHOUT_VALIDATION, "checkpoint.native=all")
     shutil.rmtree(states(run))
     (run / "stdout.log").unlink()
     return run
 
 
-def test_a_run_of_the_publishers_trainer_goes_on_with_a_notice(runs: Tiny):
-    run = left_by_the_publishers_trainer(runs)
-    before = runs.copied(run, "before")
+def test_a_run_of_the_publishers_trainer_goes_on_with_a_notice(runs: Tiny, theirs: Path):
+    run = runs.copied(theirs, "theirs")
     runs.run("theirs", *LONGER, "optimizer.lr=1e-30")
 
     told = log_of(run)
@@ -413,15 +431,15 @@ def test_a_run_of_the_publishers_trainer_goes_on_with_a_notice(runs: Tiny):
         "skipped": 0,
         "skipped_in_a_row": 0,
     }
-    found = find_native(before / "checkpoints")
+    found = find_native(theirs / "checkpoints")
     assert found is not None
     weights = torch.load(found.model, weights_only=True)
     for name, tensor in section(run, 6, "masters")[""].items():
         assert torch.equal(tensor, weights[f"net.{name}"].float()), name
 
 
-def test_the_average_goes_on_from_the_published_file(runs: Tiny):
-    run = left_by_the_publishers_trainer(runs)
+def test_the_average_goes_on_from_the_published_file(runs: Tiny, theirs: Path):
+    run = runs.copied(theirs, "theirs")
     weights = torch.load(run / "checkpoints/model/iter_000000004.pt", weights_only=True)
     from worldtune.train import resume
 
@@ -441,8 +459,9 @@ def test_the_average_goes_on_from_the_published_file(runs: Tiny):
     assert all(torch.equal(v, weights[f"net_ema.{n}"]) for n, v in progress.items())
 
 
-def test_a_pointer_to_a_file_that_is_not_there_is_told_and_the_newest_taken(runs: Tiny):
-    run = left_by_the_publishers_trainer(runs)
+@pytest.mark.slow
+def test_a_pointer_to_a_file_that_is_not_there_is_told(runs: Tiny, theirs: Path):
+    run = runs.copied(theirs, "theirs")
     (run / "checkpoints/latest_checkpoint.txt").write_text("iter_000000009.pt\n")
     runs.run("theirs", *LONGER)
 

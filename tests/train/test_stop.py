@@ -12,6 +12,7 @@ import pytest
 from tests.train.test_resume import equal_runs
 from tests.train.tiny import (
     EXPERIMENT,
+    STEPS_ONLY,
     WITHOUT_VALIDATION,
     Tiny,
     differences,
@@ -65,7 +66,7 @@ def test_a_second_signal_stops_now_and_says_what_is_saved(
 ):
     signalled(monkeypatch, 3, signal.SIGINT, signal.SIGINT)
     with pytest.raises(StoppedEarlyError) as stopped:
-        runs.run("twice", *WITHOUT_VALIDATION)
+        runs.run("twice", *STEPS_ONLY)
 
     assert str(stopped.value) == (
         "stopped at once by a second signal; the state of iteration 2 is the last that was saved, "
@@ -79,7 +80,7 @@ def test_a_second_signal_before_the_first_save_says_that_nothing_is_saved(
 ):
     signalled(monkeypatch, 1, signal.SIGINT, signal.SIGTERM)
     with pytest.raises(StoppedEarlyError, match="nothing was saved yet, and the same command"):
-        runs.run("twice", *WITHOUT_VALIDATION)
+        runs.run("twice", *STEPS_ONLY)
 
 
 def test_a_signal_before_the_first_step_saves_nothing_and_says_so(
@@ -89,7 +90,7 @@ def test_a_signal_before_the_first_step_saves_nothing_and_says_so(
         ManualGc, "start", lambda watcher, first: os.kill(os.getpid(), signal.SIGTERM)
     )
     with pytest.raises(StoppedEarlyError) as stopped:
-        runs.run("early", *WITHOUT_VALIDATION)
+        runs.run("early", *STEPS_ONLY)
 
     assert str(stopped.value) == (
         "stopped by SIGTERM before the first step; the same command starts it anew"

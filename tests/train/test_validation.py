@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from tests.train.tiny import (
-    WITHOUT_VALIDATION,
+    STEPS_ONLY,
     Tiny,
     differences,
     forget_after,
@@ -87,6 +87,7 @@ def test_the_mean_of_bands_is_near_the_training_loss_of_the_same_weights(clips: 
     assert loss.settings.rule.plain(sums, sums.elements).item() == pytest.approx(fixed, rel=0.05)
 
 
+@pytest.mark.slow
 def test_at_most_max_val_iter_batches_are_measured(runs: Tiny, whole: Path):
     run = runs.run("one", "trainer.max_val_iter=1", "trainer.max_iter=1")
 
@@ -95,7 +96,7 @@ def test_at_most_max_val_iter_batches_are_measured(runs: Tiny, whole: Path):
 
 
 def test_samples_do_not_change_training_and_a_resumed_run_makes_the_same(runs: Tiny, plain: Path):
-    run = runs.run("sampled", *WITHOUT_VALIDATION, *SAMPLED)
+    run = runs.run("sampled", *STEPS_ONLY, *SAMPLED)
     assert differences(state_of(run, 4)[0], state_of(plain, 4)[0]) == []
     folder = run / "samples"
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))
@@ -107,15 +108,16 @@ def test_samples_do_not_change_training_and_a_resumed_run_makes_the_same(runs: T
     assert f"[INFO] Samples written: {folder}/iter_000000004" in log_of(run)
 
     again = forget_after(runs.copied(run, "again"), 2)
-    runs.run("again", *WITHOUT_VALIDATION, *SAMPLED)
+    runs.run("again", *STEPS_ONLY, *SAMPLED)
     for name in files:
         assert (again / "samples" / name).read_bytes() == (folder / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_the_same_clips_are_sampled_from_the_same_noise_each_time(runs: Tiny):
     """Weights that do not move make the same samples; a strip shows clip above sample."""
     still = ("optimizer.lr=1e-30", "trainer.sample_iter=1", "trainer.max_iter=2")
-    run = runs.run("still", *WITHOUT_VALIDATION, *SAMPLED, *still)
+    run = runs.run("still", *STEPS_ONLY, *SAMPLED, *still)
     first, second = (run / "samples" / f"iter_00000000{k}" for k in (1, 2))
 
     for name in ("clip_0.mp4", "clip_1.mp4", "strip.png"):
@@ -126,7 +128,7 @@ def test_the_same_clips_are_sampled_from_the_same_noise_each_time(runs: Tiny):
 
 
 def test_held_out_clips_are_asked_for_where_they_are_wanted(runs: Tiny):
-    recipe = tiny(runs.clips, *WITHOUT_VALIDATION, "trainer.sample_iter=1").recipe
+    recipe = tiny(runs.clips, *STEPS_ONLY, "trainer.sample_iter=1").recipe
     recipe = recipe.model_copy(update={"dataloader_val": None})
     with pytest.raises(RecipeError) as refused:
         find_held_out(recipe, build_tokenizer(recipe))

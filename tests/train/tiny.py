@@ -24,7 +24,7 @@ TEXT = "model.config.pipe_config.text_encoder.builtin"
 SIZES = (
     "model.config.pipe_config.state_t=3",
     f"{NET}.model_channels=32",
-    f"{NET}.num_blocks=2",
+    f"{NET}.num_blocks=1",
     f"{NET}.num_heads=2",
     f"{NET}.adaln_lora_dim=8",
     f"{NET}.crossattn_emb_channels=16",
@@ -39,6 +39,7 @@ LENGTHS = (
     "scheduler.warm_up_steps=[3]",
 )
 WITHOUT_VALIDATION = ("trainer.run_validation=False",)
+STEPS_ONLY = (*WITHOUT_VALIDATION, "checkpoint.native=none")
 
 
 def draw_clips(folder: Path) -> Path:
