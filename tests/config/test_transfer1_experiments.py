@@ -13,6 +13,8 @@ from tests.config.controlled import (
     controlled,
 )
 from worldtune.config.cameras import CAMERAS
+from worldtune.config.files import read_config, write_config
+from worldtune.config.transfer1 import Transfer1Recipe
 from worldtune.recipes.transfer1 import TRANSFER1
 
 STAGES = ("pretrain", "posttrain")
@@ -233,3 +235,11 @@ def test_the_rows_of_cameras_can_be_set_one_by_one():
     assert one.origins[f"{key}.4"] == f"experiment '{SEVERAL}'"
     rows = all_of_them.recipe.dataloader_train.dataset.caption_view_idx_map
     assert list(rows.values()) == [5, 4, 2, 1, 0]
+
+
+@pytest.mark.parametrize("experiment", [ONE, SEVERAL_FIRST_FRAMES, TINY])
+def test_the_settings_in_a_runs_folder_read_back(experiment, tmp_path):
+    """The original's file held numbers as text and functions with their memory addresses."""
+    recipe = controlled(experiment).recipe
+
+    assert read_config(write_config(tmp_path, recipe), Transfer1Recipe) == recipe

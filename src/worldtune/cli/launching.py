@@ -4,7 +4,7 @@ import typer
 
 from worldtune.cli.first_process import is_first_process
 from worldtune.config.compose import Composed, compose
-from worldtune.config.files import run_folder, to_yaml, write_config
+from worldtune.config.files import run_folder, write_config
 from worldtune.config.mistakes import raise_all
 from worldtune.config.refusals import refusals
 from worldtune.config.words import LaunchWords
@@ -31,7 +31,8 @@ def dry_run(composed: Composed) -> int:
         return ExitStatus.DONE
     path = write_config(folder, composed.recipe)
     typer.echo("Config:")
-    typer.echo("".join(f"  {line}\n" for line in to_yaml(composed.recipe).splitlines()))
+    written = path.read_text(encoding="utf-8")
+    typer.echo("".join(f"  {line}\n" for line in written.splitlines()))
     for notice in composed.notices:
         typer.echo(f"Notice: {notice}")
     for mistake in refusals(composed.recipe):

@@ -4,7 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from worldtune.config.tree import Path, Tree, dotted, found, leaves, merged, value_at, without
+from worldtune.config.tree import (
+    Path,
+    Tree,
+    dotted,
+    found,
+    leaves,
+    merged,
+    places,
+    value_at,
+    without,
+)
 
 COMMAND_LINE = "the command line"
 DEFAULTS = "the defaults"
@@ -91,20 +101,24 @@ def _set(below: Any, path: tuple[str | int, ...], value: Any) -> Any:
 
 def origins_of(sources: Sequence[Layer | Word], tree: Tree) -> dict[str, str]:
     """For each leaf of the finished tree, the last source that set it."""
-    return {dotted(path): _last(sources, path) for path, _ in leaves(tree)}
-
-
-def _last(sources: Sequence[Layer | Word], path: Path) -> str:
-    for source in reversed(sources):
-        if isinstance(source, Layer):
-            if found(source.values, path):
-                return source.who
-        elif not source.delete and _sets(source, path):
-            return COMMAND_LINE
-    return DEFAULTS
+    latest_first = [
+        (source, frozenset(places(source.values)) if isinstance(source, Layer) else frozenset())
+        for source in reversed(sources)
+    ]
+    result: dict[str, str] = {}
+    for path, _ in leaves(tree):
+        for source, held in latest_first:
+            if path in held or (isinstance(source, Word) and _sets(source, path)):
+                result[dotted(path)] = COMMAND_LINE if isinstance(source, Word) else source.who
+                break
+        else:
+            result[dotted(path)] = DEFAULTS
+    return result
 
 
 def _sets(word: Word, path: Path) -> bool:
+    if word.delete:
+        return False
     keys = word.keys
     if tuple(map(str, word.path)) == tuple(map(str, path)):
         return True

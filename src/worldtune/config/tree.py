@@ -21,6 +21,15 @@ def leaves(tree: Mapping[str, Any], above: Path = ()) -> Iterator[tuple[Path, An
             yield path, value
 
 
+def places(tree: Mapping[str, Any], above: Path = ()) -> Iterator[Path]:
+    """The path of everything in the tree, sections and leaves alike."""
+    for key, value in tree.items():
+        path = (*above, key)
+        yield path
+        if isinstance(value, Mapping):
+            yield from places(value, path)
+
+
 def merged(base: Tree, layer: Mapping[str, Any]) -> Tree:
     """The base with the layer laid over it: dicts are joined, anything else replaced."""
     result = dict(base)
