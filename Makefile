@@ -14,8 +14,12 @@ $(READY): pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $(READY)
 
+# Two processes of one thread each: tests are many and small, and threads would only wait.
+JOBS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
 test: $(READY)
-	$(BIN)/python -m pytest --durations=10
+	$(PYTEST) --numprocesses=$(JOBS) --durations=10
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -26,10 +30,10 @@ lint: $(READY)
 check: lint test
 
 multi: $(READY)
-	$(BIN)/python -m pytest -m multi
+	$(PYTEST) -m multi
 
 slow: $(READY)
-	$(BIN)/python -m pytest -m slow --durations=10
+	$(PYTEST) -m slow --durations=10
 
 demo: $(READY)
 	$(BIN)/worldtune demo

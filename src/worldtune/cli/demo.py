@@ -27,7 +27,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for all that the demo writes.")] = Path(
         "worldtune-demo"
     ),
-    iterations: Annotated[int, typer.Option(min=20, help="Training steps.")] = 600,
+    iterations: Annotated[int, typer.Option(min=20, help="Training steps.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of clips, training and sampling.")] = 0,
 ) -> int:
     """Train a tiny model on clips of moving shapes, and make a clip with it.
@@ -111,7 +111,14 @@ def train_tiny(folder: Path, out: Path, iterations: int, seed: int) -> Path:
             f"{loader}.dataset.dataset_dir={folder / part}",
             f"{loader}.dataset.video_size={size}",
         ]
-    words += [f"trainer.sample_iter={iterations}", f"trainer.validation_iter={iterations // 4}"]
+    words += [
+        f"trainer.sample_iter={iterations}",
+        f"trainer.validation_iter={iterations // 4}",
+        f"trainer.logging_iter={max(1, iterations // 20)}",
+        f"checkpoint.save_iter={iterations // 2}",
+        f"scheduler.cycle_lengths=[{iterations}]",
+        "scheduler.f_min=[0.1]",
+    ]
     say_command(f"IMAGINAIRE_OUTPUT_ROOT={out / 'runs'} worldtune train", words)
     start(words)
     return out / "runs" / "posttraining" / "video2world" / "tiny"

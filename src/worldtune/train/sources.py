@@ -42,7 +42,8 @@ class ClipData:
     def one_pass(self) -> Loader:
         """Each clip once, in the order of the list."""
         ordered = ClipOrder(self.order.sizes, self.order.weights, shuffle=False)
-        return self._load(OnePass(ordered, self.shares, drop_last=self.settings.drop_last), num_workers=0)
+        batches = OnePass(ordered, self.shares, drop_last=self.settings.drop_last)
+        return self._load(batches, num_workers=0)
 
     def _load(self, batches: EndlessBatches | OnePass, num_workers: int | None = None) -> Loader:
         settings = self.settings
