@@ -102,8 +102,7 @@ def write_adapters(
 
 
 def _remove_old(folder: Path, keep_last: int, disk: Disk) -> None:
-    found = {file: ADAPTER_FILE.fullmatch(file.name) for file in folder.glob("iter_*")}
-    files = {file: int(match["iteration"]) for file, match in found.items() if match}
+    files = _files(folder)
     going = sorted(set(files.values()))[:-keep_last]
     for file, iteration in files.items():
         if iteration in going:
@@ -116,6 +115,40 @@ def adapter_size(adapter: Adapter, notes: AdapterNotes, dtype: torch.dtype) -> i
 
 
 # --- reading ---
+
+
+def find_adapter(path: Path, average: bool | None = None) -> Path:
+    """The adapter's file that is meant: the path itself, or the newest of a run's folder.
+
+    average None takes the average where there is one. CheckpointError where there is none.
+    """
+    if not path.is_dir():
+        return path
+    folders = (path, path / ADAPTERS, path / "checkpoints" / ADAPTERS)
+    folder = next((each for each in folders if any(_files(each))), path)
+    files = _files(folder)
+    if not files:
+        raise CheckpointError(
+            f"{path} holds no adapters; expected a file, or the folder of a LoRA run with "
+            f"checkpoints/{ADAPTERS}/ in it"
+        )
+    newest = max(files.values())
+    kinds: tuple[Which, ...] = ("average", "network")
+    if average is not None:
+        kinds = ("average",) if average else ("network",)
+    for which in kinds:
+        if (found := folder / adapter_name(newest, which)).exists():
+            return found
+    raise CheckpointError(
+        f"{folder} holds no {'average of adapters' if average else 'adapters'} of iteration "
+        f"{newest}; leave out --ema and --no-ema to take what there is"
+    )
+
+
+def _files(folder: Path) -> dict[Path, int]:
+    """Files of adapters in a run's folder of them, and their iterations."""
+    found = {file: ADAPTER_FILE.fullmatch(file.name) for file in folder.glob("iter_*")}
+    return {file: int(match["iteration"]) for file, match in found.items() if match}
 
 
 def read_adapter(

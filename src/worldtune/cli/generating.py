@@ -34,7 +34,7 @@ def run(words: Words) -> None:
 def make_plan(words: Words) -> Plan:
     """Find weights, recipe, clips and hooks; nothing large is read."""
     requests = _requests(words)
-    adapters = tuple(map(read_used, words.lora))
+    adapters = tuple(read_used(word, words.average) for word in words.lora)
     recipe, checkpoint = find_model(words, adapters)
     pipe = pipeline(recipe)
     size = choose_size(

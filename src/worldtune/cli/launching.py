@@ -2,10 +2,12 @@
 
 import typer
 
+from worldtune.checkpoint.adapter_targets import target_mistakes
 from worldtune.cli.first_process import is_first_process
 from worldtune.config.compose import Composed, compose
 from worldtune.config.files import run_folder, write_config
 from worldtune.config.mistakes import raise_all
+from worldtune.config.predict2 import Predict2Recipe
 from worldtune.config.refusals import refusals
 from worldtune.config.words import LaunchWords
 from worldtune.errors import ExitStatus
@@ -18,7 +20,10 @@ def compose_launch(words: LaunchWords) -> Composed:
     Raises RecipeError with every mistake in it.
     """
     chosen = choose(words.config, words.experiment)
-    return compose(chosen.root, chosen.experiment, words.overrides, chosen.user_file)
+    composed = compose(chosen.root, chosen.experiment, words.overrides, chosen.user_file)
+    if isinstance(composed.recipe, Predict2Recipe):
+        raise_all(target_mistakes(composed.recipe.model.config), composed.origins)
+    return composed
 
 
 def dry_run(composed: Composed) -> int:

@@ -7,7 +7,12 @@ from pathlib import Path
 import torch
 
 from worldtune.checkpoint import sections
-from worldtune.checkpoint.adapters import SavedAdapter, adapters_beside_base, read_adapter
+from worldtune.checkpoint.adapters import (
+    SavedAdapter,
+    adapters_beside_base,
+    find_adapter,
+    read_adapter,
+)
 from worldtune.checkpoint.base import Base, fingerprint
 from worldtune.checkpoint.matching import Which
 from worldtune.checkpoint.reader import open_weights
@@ -51,10 +56,11 @@ class LoadedBase:
     base: Base
 
 
-def read_used(word: str) -> UsedAdapter:
-    """Read what `--lora FILE[:WEIGHT]` names.
+def read_used(word: str, average: bool | None = None) -> UsedAdapter:
+    """Read what `--lora FILE[:WEIGHT]` names: a file, or a LoRA run's folder.
 
-    Errors: RecipeError where the weight is no number, CheckpointError for the file.
+    average chooses in a folder or file that holds both. Errors: RecipeError where the weight
+    is no number, CheckpointError for the file.
     """
     path, weight = Path(word), 1.0
     if not path.exists() and ":" in word:
@@ -67,7 +73,8 @@ def read_used(word: str) -> UsedAdapter:
                 f"--lora {word}: {number!r} is no number; expected FILE or FILE:WEIGHT, such as "
                 f"{name}:0.8"
             ) from None
-    return UsedAdapter(read_adapter(path), weight)
+    which: Which = "average" if average else "network"
+    return UsedAdapter(read_adapter(find_adapter(path, average), which=which), weight)
 
 
 def as_checkpoint(used: UsedAdapter) -> Checkpoint:
