@@ -91,6 +91,23 @@ def test_the_page_has_these_twelve_commands():
     }
 
 
+def test_the_printed_download_asks_for_every_repository_and_fails_where_none_comes(
+    monkeypatch, capsys
+):
+    asked: list[Path] = []
+
+    def no_network(name: str, target: Path, token: str | None) -> None:
+        asked.append(target)
+        raise ConnectionError("there is no network")
+
+    monkeypatch.setattr("worldtune.checkpoint.download.fetch_from_hub", no_network)
+    assert run_printed(printed_words("download"), monkeypatch) == 2
+    said = capsys.readouterr().err
+    assert [path.as_posix() for path in asked[:2]] == ["checkpoints/nvidia/Cosmos-Transfer1-7B",
+                                                       SAMPLE_AV]  # fmt: skip
+    assert len(asked) == said.count("was not fetched: ConnectionError: there is no network") == 11
+
+
 @pytest.mark.parametrize(("number", "stage"), [(0, "pretrain"), (1, "posttrain")])
 def test_the_printed_dry_runs_write_the_settings_at_the_printed_path(
     number, stage, monkeypatch, capsys

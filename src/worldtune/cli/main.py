@@ -11,6 +11,7 @@ from typing import cast
 import typer
 
 from worldtune.cli.demo import demo
+from worldtune.cli.download import download
 from worldtune.cli.generate import generate
 from worldtune.cli.inspect import inspect
 from worldtune.cli.join import join
@@ -28,6 +29,7 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "inspect": inspect,
     "split": split,
     "join": join,
+    "download": download,
 }
 # Commands that read their words themselves, in the grammar of the published commands.
 OWN_GRAMMAR = {"ignore_unknown_options": True}
