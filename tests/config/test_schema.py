@@ -10,7 +10,7 @@ import pytest
 
 import worldtune
 from worldtune.config.inert import INERT, reason_of
-from worldtune.config.refusals import REFUSALS, VALIDATION
+from worldtune.config.refusals import CONTROL_REFUSALS, REFUSALS, VALIDATION
 from worldtune.config.schema import schema_leaves
 from worldtune.config.schema_page import schema_page
 from worldtune.config.tree import dotted
@@ -60,7 +60,6 @@ NOT_YET_READ = {
         "model.conditioner.video_cond_bool.first_random_n_num_condition_t_min",
         "model.conditioner.video_cond_bool.n_cond_view_max",
         "model.conditioner.video_cond_bool.n_cond_view_min",
-        "model.finetune_base_model",
         "model.fsdp.sharding_group_size",
         "model.fsdp.sharding_strategy",
         "model.fsdp_enabled",
@@ -69,12 +68,8 @@ NOT_YET_READ = {
         "model.latent_shape",
         "model.loss_add_logvar",
         "model.net.sac_config.every_n_blocks",
-        "model.net_ctrl.random_drop_control_blocks",
         "model.net_ctrl.sac_config.every_n_blocks",
-        "model.tokenizer.dec_fp",
-        "model.tokenizer.enc_fp",
         "model.tokenizer.is_bf16",
-        "model.tokenizer.mean_std_fp",
         "model.tokenizer.pixel_chunk_duration",
         "model.tokenizer.temporal_compression_factor",
         "model.use_torch_compile",
@@ -157,7 +152,7 @@ def test_every_setting_is_described():
 
 def is_refused(key: str) -> bool:
     """Whether a real run refuses it, or the switch of its section."""
-    rows = [row.key for row in (*REFUSALS, VALIDATION)]
+    rows = [row.key for row in (*REFUSALS, *CONTROL_REFUSALS, VALIDATION)]
     section = key.rpartition(".")[0]
     return key in rows or any(row.startswith(f"{section}.enable") for row in rows)
 
@@ -188,7 +183,7 @@ def test_a_row_of_the_inert_table_names_a_setting(pattern):
 
 
 def test_a_refused_setting_exists_and_its_default_works():
-    for row in REFUSALS:
+    for row in (*REFUSALS, *CONTROL_REFUSALS):
         assert KEYS[row.key].field.default in row.works
 
 

@@ -221,6 +221,17 @@ def test_a_launch_that_has_all_its_weights_still_says_that_training_comes_later(
     )
 
 
+def test_a_launch_refuses_to_train_the_base(capsys):
+    from worldtune.cli.train import launch
+
+    tiny = "CTRL_tiny_t2w_17frames_control_input_hdmap_block3_pretrain"
+    assert launch([f"--experiment={tiny}", "model.finetune_base_model=true"]) == 2
+    assert capsys.readouterr().err.endswith(
+        "model.finetune_base_model=true is not supported yet; the base stays as it is\n"
+        "  (set by the command line)\n"
+    )
+
+
 @pytest.mark.parametrize("number", range(4))
 def test_a_printed_split_names_the_file_that_is_missing(number, monkeypatch, capsys):
     words = list(commands("split"))[number]

@@ -12,6 +12,7 @@ from worldtune.config.refusals import refusals
 from worldtune.config.words import LaunchWords
 from worldtune.errors import ExitStatus
 from worldtune.recipes.roots import choose
+from worldtune.train.needed import missing_weights
 
 
 def compose_launch(words: LaunchWords) -> Composed:
@@ -52,8 +53,6 @@ def real_run(composed: Composed) -> int:
     Raises RecipeError for a setting whose feature does not exist yet, and for weights that are
     not there.
     """
-    from worldtune.train.needed import missing_weights
-
     stopped_by = [*refusals(composed.recipe), *missing_weights(composed.recipe)]
     raise_all(stopped_by, composed.origins)
     folder = run_folder(composed.recipe.job)

@@ -3,7 +3,7 @@
 A dry run composes and shows them all the same. A row goes when its feature comes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,10 @@ REFUSALS: tuple[Refusal, ...] = (
     Refusal(f"{CALLBACKS}.device_monitor.log_memory_detail", (True,), "all of it is shown"),
 )
 VALIDATION = Refusal("dataloader_val.dataset.kind", VIDEOS, "validate on videos")
+CONTROL_REFUSALS: tuple[Refusal, ...] = (
+    Refusal("model.finetune_base_model", (False,), "the base stays as it is"),
+    Refusal("model.net_ctrl.random_drop_control_blocks", (False,), "every block steers"),
+)
 NO_CONTROL_TRAINING = Mistake(
     "control branches are not trained yet; what works is --dryrun, and `worldtune show`, `split`, "
     "`join` and `inspect`"
@@ -52,10 +56,14 @@ def refusals(recipe: Settings) -> list[Mistake]:
     """What of a recipe a real run cannot do yet."""
     tree = recipe.model_dump()
     if tree["root"] == "transfer1":
-        return [NO_CONTROL_TRAINING]
+        return [NO_CONTROL_TRAINING, *_told(CONTROL_REFUSALS, tree)]
     rows = list(REFUSALS)
     if tree["trainer"]["run_validation"]:
         rows.append(VALIDATION)
+    return _told(rows, tree)
+
+
+def _told(rows: Iterable[Refusal], tree: Tree) -> list[Mistake]:
     return [mistake for row in rows if (mistake := _refused(row, tree))]
 
 

@@ -37,8 +37,9 @@ def needed(recipe: Transfer1Recipe) -> Iterator[tuple[str, Path]]:
     if recipe.checkpoint.load_path:
         yield "checkpoint.load_path", _parts_of(Path(recipe.checkpoint.load_path))
     if model.tokenizer.kind == "cosmos":
-        for name in ("enc_fp", "dec_fp", "mean_std_fp"):
-            yield f"model.tokenizer.{name}", Path(getattr(model.tokenizer, name))
+        yield "model.tokenizer.enc_fp", Path(model.tokenizer.enc_fp)
+        yield "model.tokenizer.dec_fp", Path(model.tokenizer.dec_fp)
+        yield "model.tokenizer.mean_std_fp", Path(model.tokenizer.mean_std_fp)
 
 
 def _parts_of(path: Path) -> Path:
