@@ -68,7 +68,7 @@ def calls(source: Path) -> list[tuple[str, str]]:
 def test_a_break_at_any_moment_leaves_no_half_file_and_is_gone_on_from(source: Path, whole):
     trace = calls(source)
     first_rename = next(at for at, (call, _) in enumerate(trace) if call == "rename")
-    moments = [*range(0, first_rename, 9), *range(first_rename - 2, len(trace))]
+    moments = [*range(0, first_rename, 17), *range(first_rename - 2, len(trace))]
     went_on = 0
     for moment in moments:
         with pytest.raises(PowerCut):

@@ -292,6 +292,18 @@ def test_replicas_that_differ_are_named_with_how_far_they_are(run):
     assert not (folder.parent / "fsdp_checkpoints").exists()
 
 
+def test_a_base_that_is_left_out_may_differ(run):
+    folder, weights, _ = run
+
+    def drift_of_base(content: dict) -> None:
+        content["model"]["base_model.net.affline_norm.weight"][0] += 1
+
+    change(folder / f"{STEM}_model_mp_1.pt", drift_of_base)
+    same_file(join(folder / f"{STEM}.pt").weights, without_base(weights))
+    with pytest.raises(CheckpointError, match=r"differ.*\n.*base_model.net.affline_norm.weight"):
+        join(folder / f"{STEM}.pt", include_base_model=True, force=True)
+
+
 def test_replicas_of_files_without_checksums_are_compared_by_their_bits(tmp_path: Path):
     whole = few_entries()
     for rank in range(2):

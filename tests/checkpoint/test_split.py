@@ -90,6 +90,23 @@ def test_safetensors_are_cut_too(tmp_path: Path):
     same_tensors(loaded(report.parts[3])["model"], part_of(whole, 3, 4))
 
 
+def test_tensors_that_lie_in_any_way_in_the_file_are_cut_rightly(tmp_path: Path):
+    """Transposed, with gaps, shared: a part holds their values row by row."""
+    whole = few_entries()
+    odd = dict(whole)
+    for name, tensor in whole.items():
+        if tensor.dim() == 2:
+            odd[name] = tensor.t().contiguous().t()
+        elif tensor.dim() == 1:
+            odd[name] = torch.stack([tensor, tensor], 1)[:, 0]
+    report = split(saved(tmp_path, "w.pt", odd), 4)
+
+    for rank, path in enumerate(report.parts):
+        model = loaded(path)["model"]
+        same_tensors(model, part_of(whole, rank, 4))
+        assert all(tensor.is_contiguous() for tensor in model.values())
+
+
 def test_predict2_files_are_cut_by_the_same_plan(tmp_path: Path):
     """Its names differ; the network and its cuts are the same."""
     theirs = entries("base")

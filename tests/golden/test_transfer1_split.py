@@ -75,8 +75,8 @@ def test_the_original_s_parts_join_into_the_whole_file(transfer1: GoldenFolder, 
             assert_equal(joined[name], tensor, name)
 
 
-@pytest.mark.parametrize("stem", ["sv_base_model", "sv_control", "mv_base_model", "mv_control"])
-def test_every_whole_file_comes_back_from_its_parts(
+@pytest.mark.parametrize("stem", ["sv_base_model", "mv_control"])
+def test_a_whole_file_comes_back_from_its_parts(
     transfer1: GoldenFolder, tmp_path: Path, stem: str
 ):
     whole = transfer1.tensors(stem)

@@ -5,9 +5,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from torch import Tensor
-
-from worldtune.checkpoint.bits import same_bits
+from worldtune.checkpoint.bits import SideBySide
 from worldtune.checkpoint.conversion_job import Job
 from worldtune.checkpoint.reader import WeightsFile, open_weights
 from worldtune.checkpoint.trees import flatten
@@ -61,9 +59,9 @@ def _compare(
             tell(done, total)
 
 
-def _difference(file: WeightsFile, name: str, expected: Tensor) -> str | None:
+def _difference(file: WeightsFile, name: str, expected: SideBySide) -> str | None:
     try:
-        same = same_bits(file.read(name), expected)
+        same = expected.equals(file.read(name))
     except CheckpointError as fault:
         return str(fault)
     file.forget(name)

@@ -5,8 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
-
+from worldtune.checkpoint.bits import SideBySide
 from worldtune.checkpoint.disk import TEMPORARY
 from worldtune.checkpoint.kinds import FileKind
 from worldtune.checkpoint.reader import WeightsFile
@@ -47,7 +46,7 @@ class Step:
 
     targets: tuple[int, ...]
     nbytes: int
-    read: Callable[[bool], Sequence[Tensor]]
+    read: Callable[[bool], Sequence[SideBySide]]
     release: Callable[[], None]
 
 

@@ -5,9 +5,7 @@ import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 
-from torch import Tensor
-
-from worldtune.checkpoint.bits import Scratch, bytes_of
+from worldtune.checkpoint.bits import SideBySide
 from worldtune.checkpoint.conversion_job import Job, Output, Progress, Step
 from worldtune.checkpoint.conversion_journal import Journal
 from worldtune.checkpoint.disk import Disk, DiskWriter
@@ -30,11 +28,23 @@ class _Writing:
             self.handle = disk.create(output.temporary)
             self._write(output.layout.head)
 
-    def add(self, tensor: Tensor, crc32: int) -> None:
-        """Write the next tensor, whose elements lie row by row."""
-        self._write(self.output.layout.header(len(self.sums), crc32))
-        self._write(bytes_of(tensor))
-        self.sums.append(crc32)
+    def add(self, tensor: SideBySide, crc32: int | None) -> int:
+        """Write the next tensor and give its checksum, which is worked out where not known."""
+        number, layout = len(self.sums), self.output.layout
+        writer = DiskWriter(self._disk, self.handle)
+        writer.write(layout.header(number, crc32 or 0))
+        found = 0
+        # Each chunk is summed up right before it is written: it is in the cache then.
+        for chunk in tensor.chunks():
+            if crc32 is None:
+                found = zlib.crc32(chunk, found)
+            writer.write(chunk)
+        if crc32 is None:
+            writer.seek(layout.start(number))
+            writer.write(layout.header(number, found))
+            writer.seek(layout.start(number + 1))
+        self.sums.append(found if crc32 is None else crc32)
+        return self.sums[-1]
 
     def finish(self) -> None:
         """Write what follows the tensors."""
@@ -62,13 +72,13 @@ def write_outputs(
     """Write the temporary files; say whether an earlier run had begun them."""
     if not _can_go_on(job, wanted, journal):
         journal.start_over()
-    went_on, scratch = journal.done > 0, Scratch()
+    went_on = journal.done > 0
     total = sum(step.nbytes for step in job.steps)
     done = sum(step.nbytes for step in job.steps[: journal.done])
     with _open_all(job, wanted, journal, disk) as writing:
         unnoted = 0
         for number, step in enumerate(job.steps[journal.done :], journal.done + 1):
-            unnoted += _do_step(step, writing, scratch, verify_source)
+            unnoted += _do_step(step, writing, verify_source)
             done += step.nbytes
             tell("write", done, total)
             if unnoted >= NOTE_BYTES:
@@ -106,9 +116,7 @@ def _open_all(
         yield writing
 
 
-def _do_step(
-    step: Step, writing: Mapping[int, _Writing], scratch: Scratch, verify_source: bool
-) -> int:
+def _do_step(step: Step, writing: Mapping[int, _Writing], verify_source: bool) -> int:
     """Write one step's tensor to those outputs that are written; give the bytes."""
     if not any(target in writing for target in step.targets):
         return 0
@@ -116,13 +124,9 @@ def _do_step(
     sums: dict[int, int] = {}  # an output's tensor is often the same object as another's
     tensors = step.read(verify_source)
     for target, tensor in zip(step.targets, tensors, strict=True):
-        if target not in writing:
-            continue
-        laid_out = scratch.contiguous(tensor)
-        if id(tensor) not in sums:
-            sums[id(tensor)] = zlib.crc32(bytes_of(laid_out))
-        writing[target].add(laid_out, sums[id(tensor)])
-        count += laid_out.nbytes
+        if target in writing:
+            sums[id(tensor)] = writing[target].add(tensor, sums.get(id(tensor)))
+            count += tensor.nbytes
     step.release()
     return count
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from worldtune.checkpoint.bits import SideBySide
 from worldtune.checkpoint.entries import TensorEntry
 from worldtune.checkpoint.names import TABLES, Kind, NameTable
 from worldtune.checkpoint.reader import WeightsFile
@@ -125,9 +126,11 @@ def _scaled(entry: TensorEntry, cut: Cut | None, change: Callable[[int], int]) -
     return TensorEntry(tuple(shape), entry.dtype)
 
 
-def cut_tensor(whole: Tensor, cut: Cut | None, size: int) -> list[Tensor]:
+def cut_tensor(whole: Tensor, cut: Cut | None, size: int) -> list[SideBySide]:
     """Views of a tensor, one for each part; where it is not cut, itself for all of them."""
-    return [whole] * size if cut is None else list(whole.chunk(size, dim=cut.value))
+    if cut is None:
+        return [SideBySide((whole,))] * size
+    return [SideBySide((piece,)) for piece in whole.chunk(size, dim=cut.value)]
 
 
 def check_size(file: WeightsFile, names: Names, size: int) -> None:

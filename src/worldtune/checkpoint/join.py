@@ -15,9 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
-
-from worldtune.checkpoint.bits import Scratch
+from worldtune.checkpoint.bits import SideBySide
 from worldtune.checkpoint.conversion import Converted, convert
 from worldtune.checkpoint.conversion_job import Job, Output, Progress, Step
 from worldtune.checkpoint.cuts import BASE, Named, joined_entry
@@ -80,8 +78,9 @@ def join_parts(
     with contextlib.ExitStack() as opened:
         files = tuple(opened.enter_context(open_weights(part)) for part in paths)
         parts = check_parts(stem, files)
-        notices += _check_request(parts, include_base_model, allow_different_replicas)
-        job = _Joining(parts, include_base_model).job(folder)
+        joining = _Joining(parts, include_base_model)
+        notices += _check_replicas(joining, allow_different_replicas)
+        job = joining.job(folder)
         converted = convert(job, force=force, verify=verify, disk=disk, progress=progress)
     average = next((output for output in job.outputs if "_ema_" in output.path.name), None)
     if average is None:
@@ -98,17 +97,11 @@ def join_parts(
     )
 
 
-def _check_request(parts: Parts, include_base_model: bool, allow_unlike: bool) -> list[str]:
-    """Raise CheckpointError where these parts cannot be joined so; give what to know."""
-    has_base = any(named.name.startswith(BASE) for named in parts.names.kept)
-    if include_base_model and not has_base:
-        raise CheckpointError(
-            f"{parts.files[0].path} holds no frozen base: no name begins with {BASE!r}. Leave "
-            "out --include-base-model; the base is in a file of its own."
-        )
-    unlike = unlike_replicas(parts)
+def _check_replicas(joining: "_Joining", allow_unlike: bool) -> list[str]:
+    """Raise CheckpointError where copies differ, or give the line that says so."""
+    unlike = unlike_replicas(joining.parts, (*joining.averages, *joining.weights))
     if unlike and not allow_unlike:
-        raise _replicas_differ(parts, unlike)
+        raise _replicas_differ(joining.parts, unlike)
     if unlike:
         return [f"{len(unlike)} weights differ between parts; those of part 0 were taken."]
     return []
@@ -166,8 +159,13 @@ class _Joining:
 
     def __init__(self, parts: Parts, with_base: bool) -> None:
         self.parts = parts
-        self._scratch = Scratch()
-        kept = [n for n in parts.names.kept if with_base or not n.name.startswith(BASE)]
+        every = parts.names.kept
+        if with_base and not any(named.name.startswith(BASE) for named in every):
+            raise CheckpointError(
+                f"{parts.files[0].path} holds no frozen base: no name begins with {BASE!r}. "
+                "Leave out --include-base-model; the base is in a file of its own."
+            )
+        kept = [n for n in every if with_base or not n.name.startswith(BASE)]
         self.averages = [named for named in kept if named.average]
         self.weights = [named for named in kept if not named.average]
 
@@ -216,12 +214,12 @@ class _Joining:
             release=lambda: self._release(named),
         )
 
-    def _read(self, named: Named, verify: bool) -> Tensor:
+    def _read(self, named: Named, verify: bool) -> SideBySide:
         files, cut = self.parts.files, named.cut
-        if cut is not None:
-            pieces = [file.read(named.flat, verify=verify) for file in files]
-            return self._scratch.joined(pieces, cut.value)
-        return files[0].read(named.flat, verify=verify)
+        if cut is None:
+            return SideBySide((files[0].read(named.flat, verify=verify),))
+        pieces = (file.read(named.flat, verify=verify) for file in files)
+        return SideBySide(tuple(pieces), cut.value)
 
     def _release(self, named: Named) -> None:
         for file in self.parts.files:

@@ -2,6 +2,7 @@
 
 import glob
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -140,9 +141,9 @@ def _difference(first: WeightsFile, names: Names, file: WeightsFile) -> str | No
 
 
 def _check_iteration(master: Path) -> None:
-    """A master that tells another iteration than its name was renamed."""
+    """A master that tells another iteration than its name was renamed; a marker tells 0."""
     told, named = read_iteration(master), ITERATION.fullmatch(master.stem)
-    if told is not None and named and int(named[1]) != told:
+    if told and named and int(named[1]) != told:
         raise CheckpointError(
             f"{master} tells iteration {told}: it is not the master of these parts. Put the "
             "right one back, or remove it."
@@ -161,15 +162,15 @@ class Unlike:
         return f"{self.name} (by up to {self.distance:.2g} of its largest value)"
 
 
-def unlike_replicas(parts: Parts) -> list[Unlike]:
-    """Whole weights whose copies differ.
+def unlike_replicas(parts: Parts, wanted: Iterable[Named]) -> list[Unlike]:
+    """Of the wanted weights, those that every part holds whole and whose copies differ.
 
     Where the files keep one and the same checksum of a weight (of two that differ, one pair
     in four thousand million does), its data is not read.
     """
     sums = [_checksums(file) for file in parts.files]
     found = []
-    for named in parts.names.kept:
+    for named in wanted:
         told = {each.get(named.flat) for each in sums}
         if named.cut is None and (len(told) > 1 or None in told):
             unlike = _compare_replicas(parts, named)
@@ -194,8 +195,8 @@ def _compare_replicas(parts: Parts, named: Named) -> Unlike | None:
     for file in parts.files[1:]:
         copy = file.read(named.flat, verify=False)
         if not same_bits(first, copy):
-            scale = first.double().abs().max().clamp_min(1e-300)
-            far = ((first.double() - copy.double()).abs().max() / scale).item()
+            scale = first.float().abs().max().clamp_min(1e-38)
+            far = ((first.float() - copy.float()).abs().max() / scale).item()
             distance = max(distance or 0.0, far)
         file.forget(named.flat)
     parts.files[0].forget(named.flat)
