@@ -63,11 +63,11 @@ def test_the_published_split_command_writes_what_recipes_look_for(written: str, 
     status = call_script("scripts/convert_ckpt_fsdp_to_tp.py", f"checkpoints/nvidia/{written}")
 
     assert status == ExitStatus.DONE
-    for rank in range(8):
-        part = path.parent / "checkpoints_tp" / f"{path.stem}_model_mp_{rank}.pt"
-        model = torch.load(part, weights_only=True)["model"]
-        same_tensors(model, part_of(few_entries(), rank, 8))
-    assert (path.parent / "checkpoints_tp" / path.name).is_file()
+    target = path.parent / "checkpoints_tp"
+    parts = [f"{path.stem}_model_mp_{rank}.pt" for rank in range(8)]
+    assert {file.name for file in target.iterdir()} == {path.name, *parts}
+    model = torch.load(target / parts[7], weights_only=True)["model"]
+    same_tensors(model, part_of(few_entries(), 7, 8))
     notices = [line for line in capsys.readouterr().out.splitlines() if "Notice" in line]
     assert len(notices) == int(written != there)
 
