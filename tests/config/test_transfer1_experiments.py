@@ -182,15 +182,15 @@ def test_the_documented_overrides_take_effect():
     assert composed.origins["trainer.max_iter"] == "the command line"
 
 
-HINTS = list(TRANSFER1.group("hint_key").options)
+CONTROLS = (*AV_CONTROLS, *CLIP_CONTROLS)
 FREE = ("optimizer", "scheduler", "callbacks", "conditioner", "ema", "checkpoint", "ckpt_klass")
 
 
 def test_every_option_of_every_group_can_be_chosen():
     """A control at a time, with one option of each of the other groups."""
-    for number, hint in enumerate(HINTS):
-        control = hint.removesuffix("_grayscale")
-        words = [f"hint_key={hint}"]
+    for number, name in enumerate(CONTROLS):
+        control = f"control_input_{name}"
+        words = [f"hint_key={control}"]
         words += [f"data_{part}=example_transfer_{part}_data_{control}" for part in PARTS]
         for group in FREE:
             options = list(TRANSFER1.group(group).options)
@@ -208,6 +208,17 @@ def test_every_network_and_tokenizer_can_be_chosen():
     for option in ("faditv2_7b", "faditv2_sv2mv"):
         words = ("net=faditv2_7b", f"net_ctrl={option}")
         assert controlled(SEVERAL, *words).recipe.model.net_ctrl.num_blocks == 28
+
+
+def test_every_control_has_a_grayscale_twin():
+    options = TRANSFER1.group("hint_key").options
+
+    assert list(options) == [
+        f"control_input_{name}{ending}" for ending in ("", "_grayscale") for name in CONTROLS
+    ]
+    for name, tree in options.items():
+        control = name.removesuffix("_grayscale")
+        assert tree == {"hint_key": {"hint_key": control, "grayscale": control != name}}
 
 
 def test_a_grayscale_hint_is_its_control_without_colours():

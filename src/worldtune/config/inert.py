@@ -5,6 +5,7 @@ They are accepted, so that what people wrote goes on working. Changing one print
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from functools import cache
 
 MODEL = "model.config"
 PIPE = f"{MODEL}.pipe_config"
@@ -81,6 +82,7 @@ INERT: Mapping[str, str] = {
 }
 
 
+@cache
 def reason_of(key: str) -> str | None:
     """Why a setting means nothing here, or None where it means something."""
     return next((reason for name, reason in INERT.items() if fnmatchcase(key, name)), None)

@@ -182,8 +182,10 @@ def inert_settings(facts: Facts) -> str | None:
     lines = []
     for path, _ in leaves(facts.recipe.model_dump()):
         key = dotted(path)
+        if facts.origins.get(key, DEFAULTS) == DEFAULTS:
+            continue
         reason = reason_of(key)
-        if reason and facts.origins.get(key, DEFAULTS) != DEFAULTS and facts.changed(key):
+        if reason and facts.changed(key):
             lines.append(f"{key} changes nothing: {reason}")
     return "\n".join(lines) or None
 

@@ -45,13 +45,18 @@ def schema_leaves(schema: type[Settings], above: Path = ()) -> tuple[Leaf, ...]:
     return tuple(result)
 
 
-def default_tree(schema: type[Settings], given: Settings | None = None) -> Tree:
-    """The defaults as a plain tree. Settings without a default are left out."""
+@cache
+def default_tree(schema: type[Settings]) -> Tree:
+    """The defaults as a plain tree, not to be changed. Settings without one are left out."""
+    return _defaults(schema, None)
+
+
+def _defaults(schema: type[Settings], given: Settings | None) -> Tree:
     result: Tree = {}
     for name, field, section in children(schema):
         value = field.default if given is None else getattr(given, name)
         if section and (isinstance(value, Settings) or field.is_required()):
-            result[name] = default_tree(section, value if isinstance(value, Settings) else None)
+            result[name] = _defaults(section, value if isinstance(value, Settings) else None)
         elif not field.is_required():
             result[name] = plain(value)
     return result
