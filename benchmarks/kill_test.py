@@ -1,6 +1,6 @@
 """Kill training runs at random moments, resume each, and hold its end against an unbroken run.
 
-    python benchmarks/kill_test.py [--runs N] [--seed N] [--folder DIR]
+    python benchmarks/kill_test.py [--lora] [--runs N] [--seed N] [--folder DIR]
 
 Half of the kills (SIGKILL) aim at a save, half at the steps between saves; the moment within
 the phase is drawn evenly from the time that the phase took in the unbroken run. Where a kill
@@ -49,11 +49,14 @@ IN_A_SAVE, BETWEEN = "in a save", "between saves"
 NOT_COMPARED = ("step_s", "wait_s", "clips_per_s", "memory_gib")
 PRELOADED = ["worldtune.train.run", "torch.utils.tensorboard", "matplotlib.backends.backend_agg"]
 PATIENCE_S = 300.0
+LORA = ("model.config.train_architecture=lora", "model.config.lora_rank=4")
+PUBLISHED = ("model/iter_*.pt", "adapters/iter_*.safetensors")
 
 
-def recipe(clips: Path) -> Composed:
-    """The tiny experiment on small clips, a few steps long."""
+def recipe(clips: Path, more: Sequence[str] = ()) -> Composed:
+    """The tiny experiment on small clips, a few steps long, and what else is wanted."""
     words = [
+        *more,
         f"trainer.max_iter={STEPS}",
         f"checkpoint.save_iter={SAVE_EVERY}",
         f"trainer.validation_iter={SAVE_EVERY}",
@@ -76,7 +79,7 @@ def recipe(clips: Path) -> Composed:
 # --- in the process that is killed ---
 
 
-def train_and_tell(clips: Path, folder: Path, told: Connection) -> None:
+def train_and_tell(clips: Path, folder: Path, more: Sequence[str], told: Connection) -> None:
     """Train, and tell each phase as it begins."""
     torch.set_num_threads(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -97,7 +100,7 @@ def train_and_tell(clips: Path, folder: Path, told: Connection) -> None:
 
     loop._step = told_step
     Saver.__call__, Saver._write_published = told_save, told_publish
-    run_training(recipe(clips), folder)
+    run_training(recipe(clips, more), folder)
     told.send(("end", STEPS))
 
 
@@ -136,12 +139,18 @@ class Life:
         }
 
 
-def live(clips: Path, folder: Path, aim: Aim | None = None, lasts: float = 0.0) -> Life:
+def live(
+    clips: Path,
+    folder: Path,
+    aim: Aim | None = None,
+    lasts: float = 0.0,
+    more: Sequence[str] = (),
+) -> Life:
     """Run a process to its end, or kill it `aim.share * lasts` seconds into a phase."""
     context = get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     hears, tells = context.Pipe(duplex=False)
-    process = context.Process(target=train_and_tell, args=(clips, folder, tells))
+    process = context.Process(target=train_and_tell, args=(clips, folder, more, tells))
     process.start()
     tells.close()
     phases: list[tuple[Phase, float]] = []
@@ -183,9 +192,9 @@ def left_behind(folder: Path, last: Phase) -> str:
         parts.append(f"{newest[-1]} is whole and not pointed at")
     unfinished = sorted(path.name for path in folder.rglob("*.tmp"))
     parts += [f"{name} unfinished" for name in unfinished]
-    model = folder / "checkpoints" / "model" / f"{state_name(last[1])}.pt"
     if last[0] in ("save", "published file") and state_name(last[1]) == pointed:
-        parts.append("model file there" if model.exists() else "no model file")
+        there = [name for name in _files(folder) if name.startswith(state_name(last[1]))]
+        parts.append(f"{len(there)} published files of it" if there else "no published file")
     return ", ".join(parts)
 
 
@@ -220,7 +229,8 @@ def _same(one: torch.Tensor | None, other: torch.Tensor | None) -> bool:
 
 
 def _files(run: Path) -> dict[str, bytes]:
-    return {p.name: p.read_bytes() for p in (run / "checkpoints" / "model").glob("iter_*.pt")}
+    files = [file for kind in PUBLISHED for file in (run / "checkpoints").glob(kind)]
+    return {file.name: file.read_bytes() for file in files}
 
 
 def _metrics(run: Path) -> list[dict[str, object]]:
@@ -247,17 +257,23 @@ class Tally:
 
 
 def one_kill(
-    number: int, aim: Aim, lasts: float, clips: Path, folder: Path, unbroken: Path
+    number: int,
+    aim: Aim,
+    lasts: float,
+    clips: Path,
+    folder: Path,
+    unbroken: Path,
+    more: Sequence[str],
 ) -> tuple[str | None, list[str]]:
     """Kill a run, resume it, and tell where the kill fell and what differs at the end."""
-    life = live(clips, folder, aim, lasts)
+    life = live(clips, folder, aim, lasts, more)
     place = place_of(life.last)
     if not life.killed or place is None:
         shutil.rmtree(folder)
         return None, []
     left = left_behind(folder, life.last)
     found = find_latest(folder / "checkpoints" / "state").state
-    live(clips, folder)
+    live(clips, folder, more=more)
     differing = compare(folder, unbroken)
     resumed = f"resumed from {found.iteration if found else 'the start'}"
     told = "equal" if not differing else f"DIFFERENT: {'; '.join(differing[:5])}"
@@ -268,11 +284,11 @@ def one_kill(
     return place, differing
 
 
-def kill_runs(runs: int, seed: int, base: Path) -> int:
+def kill_runs(runs: int, seed: int, base: Path, more: Sequence[str] = ()) -> int:
     """Do it all and give the exit status."""
     clips, unbroken = base / "clips", base / "unbroken"
     write_clips(clips, 5, size=SIZE, frames=2 * FRAMES - 1)
-    lasts = live(clips, unbroken).durations()
+    lasts = live(clips, unbroken, more=more).durations()
     print("seconds of the unbroken run's phases:")
     print("  " + ", ".join(f"{kind} {n}: {s:.3f}" for (kind, n), s in lasts.items()), flush=True)
     draw = random.Random(seed)
@@ -287,7 +303,7 @@ def kill_runs(runs: int, seed: int, base: Path) -> int:
         aim = Aim(draw.choice(aims[tally.wanting()]()), draw.random())
         folder = base / f"killed_{attempt}"
         number = tally.places.total() + 1
-        place, differing = one_kill(number, aim, lasts[aim.phase], clips, folder, unbroken)
+        place, differing = one_kill(number, aim, lasts[aim.phase], clips, folder, unbroken, more)
         if place is not None:
             tally.places[place] += 1
             tally.differing += bool(differing)
@@ -304,12 +320,14 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="keep here what differs")
+    parser.add_argument("--lora", action="store_true", help="train adapters")
     args = parser.parse_args()
+    more = LORA if args.lora else ()
     if args.folder is not None:
         args.folder.mkdir(parents=True)
-        return kill_runs(args.runs, args.seed, args.folder)
+        return kill_runs(args.runs, args.seed, args.folder, more)
     with tempfile.TemporaryDirectory() as base:
-        return kill_runs(args.runs, args.seed, Path(base))
+        return kill_runs(args.runs, args.seed, Path(base), more)
 
 
 if __name__ == "__main__":
