@@ -179,3 +179,17 @@ def test_the_command_is_stopped_by_sigterm_and_goes_on(runs: Tiny, workers: int)
     one, other = (state_of(run, stopped_at + 2)[0] for run in (folder, unbroken))
     assert differences(one, other) == []
     assert metrics(folder) == metrics(unbroken)
+
+
+@pytest.mark.slow
+def test_a_terminal_that_goes_away_does_not_end_the_run(runs: Tiny):
+    """As in `worldtune train ... | head -1`."""
+    with start(runs, *STEPS_ONLY) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("[INFO] ")
+        process.stdout.close()
+        assert process.stderr is not None
+        told = process.stderr.read()
+
+    assert (process.returncode, told) == (0, "")
+    assert "[INFO] Done with training." in log_of(runs.folder / "posttraining/video2world/tiny")

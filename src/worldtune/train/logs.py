@@ -17,7 +17,18 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from worldtune.train.report import Every, Rate, StepReport
 
 log = logging.getLogger("worldtune")
-CONSOLE = Console(highlight=False, soft_wrap=True)
+
+
+class _Terminal(Console):
+    """Falls silent where what read it is gone, and lets the run go on: its log file has it all."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        # What is still buffered must go somewhere, or Python fails on it at the very end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+
+CONSOLE = _Terminal(highlight=False, soft_wrap=True)
 
 
 class _ConsoleHandler(logging.Handler):
