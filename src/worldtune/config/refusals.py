@@ -36,7 +36,7 @@ REFUSALS: tuple[Refusal, ...] = (
     Refusal("dataloader_train.dataset.kind", VIDEOS, "train on videos"),
     Refusal("optimizer.master_weights", (True,), "steps are added to float32 weights"),
     Refusal("checkpoint.strict_resume", (True,), "every weight has to be there"),
-    Refusal(f"{CALLBACKS}.grad_clip.force_finite", (True,), "infinite entries are taken as 0"),
+    Refusal(f"{CALLBACKS}.grad_clip.force_finite", (True,), "a step that is not finite is skipped"),
     Refusal(f"{CALLBACKS}.loss_log.logging_iter_multipler", (1,), "the record has every step"),
     Refusal(f"{CALLBACKS}.device_monitor.step_size", (1,), "measurements follow every_n"),
     Refusal(f"{CALLBACKS}.device_monitor.log_memory_detail", (True,), "all of it is shown"),

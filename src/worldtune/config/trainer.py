@@ -87,7 +87,9 @@ class GradClipSettings(Settings):
     clip_norm: float = setting(
         1.0, "Largest L2 norm; longer gradients are scaled down to it.", gt=0
     )
-    force_finite: bool = setting(True, "Take NaN and infinite entries as 0.")
+    force_finite: bool = setting(
+        True, "Skip a step whose gradient is not finite; the original took such entries as 0."
+    )
 
 
 class ProgressBarSettings(Settings):
