@@ -246,6 +246,19 @@ def test_an_adapter_needs_nothing_typed_again(adapter_files, base_file):
     assert [used.weight for used in plan.adapters] == [0.8]
 
 
+def test_a_base_that_was_drawn_is_drawn_again(tmp_path, adapter_notes, lora_recipe, lora_config):
+    base = replace(adapter_notes.base, path=None, seed=5)
+    path = tmp_path / "a.safetensors"
+    write_adapter(path, made(lora_recipe, lora_config, 1), replace(adapter_notes, base=base))
+    plan = make_plan(words(lora=(str(path),)))
+    loaded, notices = load_adapted(
+        plan.checkpoint, plan.recipe, device="cpu", adapters=plan.adapters
+    )
+
+    assert (plan.checkpoint.kind, notices) == ("seed", ())
+    assert loaded.report.startswith("random weights of seed 5; with ")
+
+
 def test_a_base_that_is_named_goes_before_the_header_s(adapter_files, tiny_run, base_file):
     plan = make_plan(words(lora=(str(adapter_files[0]),), checkpoint=tiny_run))
     assert plan.checkpoint.run == tiny_run

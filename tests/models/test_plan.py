@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from tests.models.sizes import MULTI_VIEW, PREDICT2_2B, SINGLE_VIEW, TINY
 from worldtune.models.build import build, build_branch
+from worldtune.models.lora import add_lora
+from worldtune.models.lora_config import LoraConfig
 from worldtune.models.plan import PLAN, Cut
 from worldtune.models.transformer import Trunk
 
@@ -60,6 +62,10 @@ def test_every_name_in_the_plan_is_a_module_of_every_block():
     [
         ("blocks.3.self_attn.q_proj.weight", Cut.COLUMN),
         ("blocks.3.cross_attn.output_proj.weight", Cut.ROW),
+        ("blocks.3.mlp.layer1.lora_B.weight", Cut.COLUMN),
+        ("blocks.3.mlp.layer1.lora_A.weight", None),
+        ("blocks.3.mlp.layer2.lora_A.weight", Cut.ROW),
+        ("blocks.3.mlp.layer2.lora_B.weight", None),
         ("blocks.3.mlp.layer1.base_layer.weight", Cut.COLUMN),
         ("blocks.3.mlp.layer1.lora_B.default.weight", Cut.COLUMN),
         ("blocks.3.mlp.layer1.lora_A.default.weight", None),
@@ -75,9 +81,13 @@ def test_a_weight_is_cut_as_its_layer(name: str, cut: Cut | None):
     assert PLAN.cut_of(name) is cut
 
 
-def test_two_halves_of_a_block_add_up_to_the_whole():
+@pytest.mark.parametrize("adapted", [False, True])
+def test_two_halves_of_a_block_add_up_to_the_whole(adapted: bool):
     """Each half has its heads and its part of the MLP; the halves' results are summed."""
     network = build(replace(TINY, num_heads=4), seed=1)
+    if adapted:
+        config = LoraConfig(rank=2, alpha=6.0, targets=("q_proj", "v_proj", "output_proj"))
+        add_lora(network, config, seed=2, as_no_change=False)
     attention = network.blocks[0].get_submodule("self_attn")
     x = torch.randn(1, 6, TINY.model_channels, generator=torch.Generator().manual_seed(1))
     weights = dict(attention.named_parameters())

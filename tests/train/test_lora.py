@@ -19,6 +19,7 @@ from tests.train.tiny import (
 )
 from worldtune.checkpoint.adapters import read_adapter
 from worldtune.checkpoint.base import Base
+from worldtune.checkpoint.inspect import describe
 from worldtune.errors import CheckpointError, RecipeError, RunError
 from worldtune.models.build import build
 from worldtune.models.lora import adapter_weights, add_lora
@@ -146,6 +147,14 @@ def test_adapters_and_their_average_are_files_that_need_nothing_else(lora: Path,
         assert saved.notes.recipe == info["recipe"]
         assert saved.notes.pieces == {key: info[key] for key in ("tokenizer", "text_encoder")}
     assert not (lora / "checkpoints" / "model").exists(), "the base twice"
+
+
+def test_inspect_tells_a_lora_run_and_what_it_wrote(lora: Path):
+    lines = "\n".join(describe(lora).lines())
+
+    assert "adapters: iter_000000002, iter_000000002_average, iter_000000004, " in lines
+    assert "LoRA, rank 2, alpha 16, on q_proj,k_proj," in lines
+    assert "recipe: posttraining/video2world/tiny" in lines
 
 
 def test_in_bfloat16_the_base_is_held_once_and_adapters_are_float32(runs: Tiny, trained: Path):

@@ -99,7 +99,8 @@ class CheckpointSettings(Settings):
     keys_not_to_resume: tuple[str, ...] = setting((), "Parts of a state that are not taken over.")
     native: Literal["model", "all", "none"] = setting(
         "model",
-        "Published files written beside the run's own state: the model's, all four, or none.",
+        "Files written beside the run's own state: the model (of a LoRA run its adapters alone), "
+        "all of the published layout too, or none.",
     )
     keep_last: int | None = setting(
         None, "States kept, the latest ones; older ones are removed. Nothing: all.", ge=1

@@ -41,9 +41,9 @@ class NetworkPlan:
     def cut_of(self, weight_name: str) -> Cut | None:
         """How the weight of this name is cut; None where every rank has it whole.
 
-        Names are those of the network's modules, with `.base_layer` where an adapter wraps
-        the layer. Adapters' own matrices follow the layer: of a COLUMN layer `lora_B` is
-        cut (and `lora_A` whole), of a ROW layer `lora_A`.
+        Names are those of the network's modules, or peft's, with `.base_layer` where an
+        adapter wraps the layer. Adapters' own matrices follow the layer: of a COLUMN layer
+        `lora_B` is cut (and `lora_A` whole), of a ROW layer `lora_A`.
         """
         words = weight_name.split(".")
         if words[0] != self.block_list or len(words) < 3:
