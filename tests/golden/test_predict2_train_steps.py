@@ -140,8 +140,12 @@ def test_the_loop_takes_the_original_steps(predict2, close, variant: str):
         exponent = power_exponent(told["ema_rate"])
         assert beta(theirs["iteration"], exponent) == pytest.approx(theirs["ema_beta"], rel=1e-9)
     for name, norm in run["param_l2"].items():
-        assert parameters[name].detach().double().norm().item() == pytest.approx(norm, rel=TOLERANCE)
-    checked = [name for name in vectors if name.startswith((f"{variant}.final.", f"{variant}.ema."))]
+        assert parameters[name].detach().double().norm().item() == pytest.approx(
+            norm, rel=TOLERANCE
+        )
+    checked = [
+        name for name in vectors if name.startswith((f"{variant}.final.", f"{variant}.ema."))
+    ]
     assert checked
     for name in checked:
         _, kind, weight = name.split(".", 2)

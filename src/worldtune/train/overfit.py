@@ -20,9 +20,10 @@ from worldtune.train.signals import StopRequest
 from worldtune.train.validation import HeldOut, band_losses, loss_of_predicting_nothing
 
 MOST_STEPS = 300
-# Of the first loss, or of predicting nothing where that is less: random weights begin above it,
-# and come down to it without learning anything of the clips.
-WANTED_SHARE = 0.75
+WANTED_OF_FIRST = 0.5
+# Random weights begin above predicting nothing, and come down to it without learning anything
+# of the clips; so a halved loss alone tells little.
+WANTED_OF_NOTHING = 0.75
 MEASURE_EVERY = 25
 
 
@@ -43,7 +44,7 @@ class OverfitCheck:
         """Measure before the first step."""
         self.first = self.last = self._measure()
         nothing = loss_of_predicting_nothing(self._clip_loss, self._clips)
-        self.wanted = WANTED_SHARE * min(self.first, nothing)
+        self.wanted = min(WANTED_OF_FIRST * self.first, WANTED_OF_NOTHING * nothing)
         log.info(
             f"Overfit: loss on fixed noise {self.first:.4f} before the first step, "
             f"{nothing:.4f} for predicting nothing; wanted: {self.wanted:.4f}"
@@ -73,7 +74,7 @@ def train_by_heart(
     *,
     all_weights_train: bool,
 ) -> None:
-    """Train on the given clips until their loss on fixed noise is three quarters of the first.
+    """Train on the given clips until their loss on fixed noise has halved.
 
     At most 300 steps are taken, at the full learning rate from the first one (a warm-up meant
     for a long run would use them up). Nothing is saved. Raises RunError where the loss does not
