@@ -76,9 +76,7 @@ def test_the_original_s_parts_join_into_the_whole_file(transfer1: GoldenFolder, 
 
 
 @pytest.mark.parametrize("stem", ["sv_base_model", "mv_control"])
-def test_a_whole_file_comes_back_from_its_parts(
-    transfer1: GoldenFolder, tmp_path: Path, stem: str
-):
+def test_a_whole_file_comes_back_from_its_parts(transfer1: GoldenFolder, tmp_path: Path, stem: str):
     whole = transfer1.tensors(stem)
     torch.save(whole, tmp_path / f"{stem}.pt")
     size = transfer1.json("manifest")["config"]["num_heads"]

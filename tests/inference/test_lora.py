@@ -146,8 +146,8 @@ def test_another_base_than_in_training_is_told(tmp_path, lora_recipe, adapter_fi
     _, notices = loaded(tmp_path / "other.pt", lora_recipe, str(adapter_files[0]))
 
     base = adapter_notes.base
-    assert f"{adapter_files[0]} was trained on {base} (fingerprint {base.fingerprint})" in (
-        notices[0]
+    assert (
+        f"{adapter_files[0]} was trained on {base} (fingerprint {base.fingerprint})" in (notices[0])
     )
 
 
