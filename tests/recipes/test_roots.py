@@ -59,7 +59,13 @@ def test_a_file_can_be_given_beside_a_built_in_experiment(tmp_path):
     ("config", "ending"),
     [
         ("predict3", "did you mean 'predict2'?"),
-        ("x/y.py", "expected predict2, cosmos_predict2/configs/base/config.py or a file of yours"),
+        (
+            "x/y.py",
+            "expected predict2, transfer1, cosmos_predict2/configs/base/config.py, "
+            "cosmos_transfer1/diffusion/config/config_train.py, "
+            "cosmos_transfer1/diffusion/config/training/experiment/ctrl_7b_tp_sample_av.py "
+            "or a file of yours",
+        ),
     ],
 )
 def test_a_config_that_is_neither_root_nor_file_is_told(config, ending):
