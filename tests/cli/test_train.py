@@ -119,3 +119,10 @@ def test_validation_on_images_is_refused_where_it_would_be_done(capsys):
 
     assert launch(words) == 2
     assert "dataloader_val.dataset.kind='mock' is not supported yet" in capsys.readouterr().err
+
+
+def test_a_real_run_of_several_processes_is_refused(capsys, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+
+    assert launch([f"--experiment={TINY}"]) == 2
+    assert "launched as 2 processes, which is not supported yet" in capsys.readouterr().err

@@ -1,5 +1,7 @@
 """From the words of a launch command to a composed recipe, a dry run or a run."""
 
+import os
+
 import typer
 
 from worldtune.checkpoint.adapter_targets import target_mistakes
@@ -10,7 +12,7 @@ from worldtune.config.mistakes import raise_all
 from worldtune.config.predict2 import Predict2Recipe
 from worldtune.config.refusals import refusals
 from worldtune.config.words import LaunchWords
-from worldtune.errors import ExitStatus
+from worldtune.errors import ExitStatus, RecipeError
 from worldtune.recipes.roots import choose
 from worldtune.train.needed import missing_weights
 
@@ -55,8 +57,19 @@ def real_run(composed: Composed) -> int:
     """
     stopped_by = [*refusals(composed.recipe), *missing_weights(composed.recipe)]
     raise_all(stopped_by, composed.origins)
+    _refuse_several_processes()
     folder = run_folder(composed.recipe.job)
     from worldtune.train.run import run_training  # brings torch, which a dry run does without
 
     run_training(composed, folder)
     return ExitStatus.DONE
+
+
+def _refuse_several_processes() -> None:
+    """Each of several processes would train a run of its own, into the same folder."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes > 1:
+        raise RecipeError(
+            f"the run was launched as {processes} processes, which is not supported yet; launch "
+            "it as one, without torchrun or with --nproc_per_node=1"
+        )
