@@ -200,11 +200,14 @@ def test_the_first_loss_is_the_base_s_and_then_it_moves(runs: Tiny, lora: Path, 
 @pytest.mark.parametrize(
     "words",
     [
-        (),
-        ("model.config.precision=bfloat16", "trainer.grad_accum_iter=2"),
-        ("model.config.use_dora=True",),
+        pytest.param((), id="float32"),
+        pytest.param(
+            ("model.config.precision=bfloat16", "trainer.grad_accum_iter=2"),
+            id="bfloat16",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(("model.config.use_dora=True",), id="DoRA", marks=pytest.mark.slow),
     ],
-    ids=["float32", "bfloat16", "DoRA"],
 )
 def test_a_resumed_run_equals_the_unbroken_one_bit_for_bit(
     runs: Tiny, trained: Path, words: tuple[str, ...]
@@ -350,6 +353,16 @@ def test_a_run_goes_on_from_the_publishers_lora_file(runs: Tiny, trained: Path):
     for name, weight in sections["masters"].items():
         assert torch.equal(after["masters"][name], weight.bfloat16().float()), name
     assert state_of(longer, 5)[1]["base"]["path"].endswith("model/iter_000000004.pt")
+    again = runs.run("theirs", *words, "trainer.max_iter=6")
+    assert "Resuming from iteration 5" in log_of(again)
+
+
+def test_adapters_beside_a_base_are_no_base_by_accident(runs: Tiny, trained: Path):
+    """Fresh adapters on such a file would silently leave the trained ones out."""
+    run = runs.run("all", *QUIET, *on(trained), "checkpoint.native=all", "trainer.max_iter=1")
+    file = run / "checkpoints" / "model" / "iter_000000001.pt"
+    with pytest.raises(CheckpointError, match=r"holds adapters \(rank 2\) beside their base"):
+        runs.run("other", *QUIET, *on(file))
 
 
 def test_peft_itself_reads_the_publishers_file(runs: Tiny, trained: Path):

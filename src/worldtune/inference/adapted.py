@@ -94,19 +94,24 @@ def base_checkpoint(base: Base) -> Checkpoint:
 
 
 def load_base(
-    checkpoint: Checkpoint, recipe: Predict2Recipe, *, device: torch.device | str, average: bool
+    checkpoint: Checkpoint,
+    recipe: Predict2Recipe,
+    *,
+    device: torch.device | str,
+    average: bool,
+    leave_adapters: bool,
 ) -> LoadedBase:
     """Load the frozen weights under adapters, whole, and take their fingerprint.
 
-    Adapters beside them in a file of the publishers' trainer are left there. Errors are those
-    of `load_network`.
+    With leave_adapters, those beside the base in a file of the publishers' trainer stay there;
+    without, they are an error. Errors are those of `load_network`.
     """
     loaded = load_network(
         checkpoint,
         recipe,
         device=device,
         average=average and checkpoint.kind != "seed",
-        leave_adapters=True,
+        leave_adapters=leave_adapters,
     )
     base = Base(
         fingerprint=fingerprint(loaded.network.named_parameters()),
@@ -156,7 +161,13 @@ def _of_lora_run(
 ) -> tuple[LoadedNetwork, Own]:
     """The base of a LoRA run, which must be the one of its training, and its adapters."""
     told = Base.from_json(checkpoint.recorded[sections.BASE])
-    found = load_base(base_checkpoint(told), recipe, device=device, average=told.which == "average")
+    found = load_base(
+        base_checkpoint(told),
+        recipe,
+        device=device,
+        average=told.which == "average",
+        leave_adapters=True,
+    )
     check_same_base(checkpoint.path, told, found.base)
     config = LoraConfig.from_json(checkpoint.recorded[sections.ADAPTER])
     which, adapter = read_state_adapter(checkpoint.path, config, average)

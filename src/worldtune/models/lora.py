@@ -153,6 +153,7 @@ def add_lora(
 
     Raises RecipeError where a target matches no layer.
     """
+    assert not adapter_weights(network), "adapters on adapters"
     layers = find_layers(network, config.targets)
     network.requires_grad_(False)
     for layer in layers:

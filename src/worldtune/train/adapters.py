@@ -87,7 +87,11 @@ def start_adapted(
     told = Base.from_json(saved.info[named.BASE]) if saved is not None else None
     told = file.notes.base if file is not None else told
     found = load_base(
-        origin.base, recipe, device=device, average=_takes_average(recipe, origin, told)
+        origin.base,
+        recipe,
+        device=device,
+        average=_takes_average(recipe, origin, told),
+        leave_adapters=origin.native is not None,
     )
     network, base = found.network.network, found.base
     _tell_base(found)
