@@ -47,6 +47,13 @@ def lora(tmp_path_factory: pytest.TempPathFactory, clips: Path, trained: Path) -
     return Tiny(tmp_path_factory.mktemp("lora"), clips).run("lora", *LORA, *on(trained), AT_ONCE)
 
 
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory, clips: Path, trained: Path) -> Path:
+    """The same without validation, with the publishers' four files."""
+    runs = Tiny(tmp_path_factory.mktemp("all"), clips)
+    return runs.run("all", *QUIET, *on(trained), AT_ONCE, "checkpoint.native=all")
+
+
 def blocks_of(base: Path) -> int:
     """Blocks of the network in a file."""
     names = torch.load(base, weights_only=True)
@@ -293,6 +300,7 @@ def test_adapters_of_another_run_are_taken_over_with_or_without_their_state(
     assert state_of(longer, 5)[1]["progress"]["next_index"] == 5
 
 
+@pytest.mark.slow
 def test_whole_weights_at_load_path_are_the_base(runs: Tiny, trained: Path):
     """A run's state in float32 and its published file in bfloat16 are the same base."""
     folder, words = trained.parents[2], (*QUIET, "trainer.max_iter=1")
@@ -317,9 +325,9 @@ def test_whole_weights_at_load_path_are_the_base(runs: Tiny, trained: Path):
 
 
 def test_with_native_all_the_publishers_files_hold_base_and_adapters_in_peft_s_names(
-    runs: Tiny, trained: Path
+    everything: Path, trained: Path
 ):
-    run = runs.run("all", *QUIET, *on(trained), AT_ONCE, "checkpoint.native=all")
+    run = everything
     held = torch.load(run / "checkpoints" / "model" / "iter_000000004.pt", weights_only=True)
     optim = torch.load(run / "checkpoints" / "optim" / "iter_000000004.pt", weights_only=True)
     base = torch.load(trained, weights_only=True)
@@ -340,9 +348,9 @@ def test_with_native_all_the_publishers_files_hold_base_and_adapters_in_peft_s_n
     assert (run / "checkpoints" / "latest_checkpoint.txt").exists()
 
 
-def test_a_run_goes_on_from_the_publishers_lora_file(runs: Tiny, trained: Path):
-    words = (*QUIET, *on(trained), AT_ONCE, "checkpoint.native=all")
-    run = runs.run("theirs", *words)
+def test_a_run_goes_on_from_the_publishers_lora_file(runs: Tiny, everything: Path, trained: Path):
+    words = (*QUIET, *on(trained), AT_ONCE, "checkpoint.native=none")
+    run = runs.copied(everything, "theirs")
     sections = state_of(run, 4)[0]
     shutil.rmtree(run / "checkpoints" / "state")
     shutil.rmtree(run / "checkpoints" / "adapters")
@@ -357,19 +365,17 @@ def test_a_run_goes_on_from_the_publishers_lora_file(runs: Tiny, trained: Path):
     assert "Resuming from iteration 5" in log_of(again)
 
 
-def test_adapters_beside_a_base_are_no_base_by_accident(runs: Tiny, trained: Path):
+def test_adapters_beside_a_base_are_no_base_by_accident(runs: Tiny, everything: Path):
     """Fresh adapters on such a file would silently leave the trained ones out."""
-    run = runs.run("all", *QUIET, *on(trained), "checkpoint.native=all", "trainer.max_iter=1")
-    file = run / "checkpoints" / "model" / "iter_000000001.pt"
+    file = everything / "checkpoints" / "model" / "iter_000000004.pt"
     with pytest.raises(CheckpointError, match=r"holds adapters \(rank 2\) beside their base"):
         runs.run("other", *QUIET, *on(file))
 
 
-def test_peft_itself_reads_the_publishers_file(runs: Tiny, trained: Path):
+def test_peft_itself_reads_the_publishers_file(everything: Path, trained: Path):
     """As the original's script does: adapters injected first, then every name that is `net.`."""
     peft = pytest.importorskip("peft")
-    run = runs.run("all", *QUIET, *on(trained), AT_ONCE, "checkpoint.native=all")
-    held = torch.load(run / "checkpoints" / "model" / "iter_000000004.pt", weights_only=True)
+    held = torch.load(everything / "checkpoints" / "model" / "iter_000000004.pt", weights_only=True)
     network = tiny_network(blocks_of(trained))
     settings = peft.LoraConfig(r=2, lora_alpha=16, target_modules=list(TARGETS))
     theirs = peft.inject_adapter_in_model(settings, network)
