@@ -27,7 +27,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for all that the demo writes.")] = Path(
         "worldtune-demo"
     ),
-    iterations: Annotated[int, typer.Option(min=20, help="Training steps.")] = 1000,
+    iterations: Annotated[int, typer.Option(min=20, help="Training steps.")] = 3000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of clips, training and sampling.")] = 0,
 ) -> int:
     """Train a tiny model on clips of moving shapes, and make a clip with it.
