@@ -29,7 +29,8 @@ from torch import Tensor
 
 from worldtune.checkpoint.entries import TensorEntry
 from worldtune.checkpoint.names import TRANSFER1
-from worldtune.checkpoint.torch_writer import Planned, write_torch_file
+from worldtune.checkpoint.torch_pickle import Planned
+from worldtune.checkpoint.torch_writer import write_torch_file
 from worldtune.models.build import build, build_branch
 from worldtune.models.config import TransformerConfig
 

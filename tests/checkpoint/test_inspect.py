@@ -20,7 +20,8 @@ from worldtune.checkpoint.names import PREDICT2, TRANSFER1, NameTable
 from worldtune.checkpoint.native import NativeModel, write_native
 from worldtune.checkpoint.shapes import Sizes, network_shapes
 from worldtune.checkpoint.state import write_state
-from worldtune.checkpoint.torch_writer import Planned, write_torch_file
+from worldtune.checkpoint.torch_pickle import Planned
+from worldtune.checkpoint.torch_writer import write_torch_file
 from worldtune.cli.main import run
 from worldtune.errors import CheckpointError, ExitStatus
 

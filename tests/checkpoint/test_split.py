@@ -259,7 +259,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10)
 @pytest.mark.slow
 def test_a_full_width_file_is_cut_within_a_gigabyte(tmp_path: Path):
     """One block of the published width, 0.8 GB: memory is a few tensors and torch."""
-    from worldtune.checkpoint.torch_writer import Planned, write_torch_file
+    from worldtune.checkpoint.torch_pickle import Planned
+    from worldtune.checkpoint.torch_writer import write_torch_file
 
     network = build_branch(SINGLE_VIEW, num_control_blocks=1, hint_channels=16, device="meta")
     tree = {

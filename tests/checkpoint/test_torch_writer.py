@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tests.checkpoint.disks import QuickDisk, TracingDisk, fails_at
 from worldtune.checkpoint.entries import ITEM_BYTES, TensorEntry
 from worldtune.checkpoint.reader import open_weights
-from worldtune.checkpoint.torch_writer import Planned, planned, torch_file_size, write_torch_file
+from worldtune.checkpoint.torch_pickle import Planned, planned
+from worldtune.checkpoint.torch_writer import torch_file_size, write_torch_file
 
 DTYPES = [getattr(torch, name) for name in ITEM_BYTES]
 TENSORS = st.builds(

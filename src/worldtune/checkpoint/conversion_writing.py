@@ -2,13 +2,13 @@
 
 import contextlib
 import os
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 
 from worldtune.checkpoint.bits import SideBySide
 from worldtune.checkpoint.conversion_job import Job, Output, Progress, Step
 from worldtune.checkpoint.conversion_journal import Journal
 from worldtune.checkpoint.disk import Disk, DiskWriter
+from worldtune.checkpoint.torch_writer import write_data
 
 # After so many bytes the disk is waited for and the journal told.
 NOTE_BYTES = 2 << 30
@@ -30,20 +30,9 @@ class _Writing:
 
     def add(self, tensor: SideBySide, crc32: int | None) -> int:
         """Write the next tensor and give its checksum, which is worked out where not known."""
-        number, layout = len(self.sums), self.output.layout
         writer = DiskWriter(self._disk, self.handle)
-        writer.write(layout.header(number, crc32 or 0))
-        found = 0
-        # Each chunk is summed up right before it is written: it is in the cache then.
-        for chunk in tensor.chunks():
-            if crc32 is None:
-                found = zlib.crc32(chunk, found)
-            writer.write(chunk)
-        if crc32 is None:
-            writer.seek(layout.start(number))
-            writer.write(layout.header(number, found))
-            writer.seek(layout.start(number + 1))
-        self.sums.append(found if crc32 is None else crc32)
+        number = len(self.sums)
+        self.sums.append(write_data(writer, self.output.layout, number, tensor.chunks(), crc32))
         return self.sums[-1]
 
     def finish(self) -> None:

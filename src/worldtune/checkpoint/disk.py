@@ -63,7 +63,7 @@ class Disk:
 
 
 class DiskWriter:
-    """A file being written, with as much of a Python file as zipfile asks for."""
+    """A file being written."""
 
     def __init__(self, disk: Disk, handle: int) -> None:
         """Write to an open file."""
@@ -86,9 +86,6 @@ class DiskWriter:
         """Go back to write something again, or forward to the end."""
         self._position = os.lseek(self._handle, position, os.SEEK_SET)
         return self._position
-
-    def flush(self) -> None:
-        """Nothing is held back."""
 
 
 @contextlib.contextmanager

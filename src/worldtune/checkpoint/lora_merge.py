@@ -16,7 +16,8 @@ from torch import Tensor
 from worldtune.checkpoint.disk import Disk, check_space, replaced_file, save_failed
 from worldtune.checkpoint.entries import TensorEntry
 from worldtune.checkpoint.shards import dtype_name, header_of, in_file_order, pieces_of
-from worldtune.checkpoint.torch_writer import Planned, planned, torch_file_size, write_torch_file
+from worldtune.checkpoint.torch_pickle import Planned, planned
+from worldtune.checkpoint.torch_writer import torch_file_size, write_torch_file
 from worldtune.checkpoint.whole_weights import WholeWeights
 from worldtune.errors import CheckpointError
 from worldtune.models.lora import Adapter, LayerAdapter

@@ -29,12 +29,8 @@ from worldtune.checkpoint.layout import (
 from worldtune.checkpoint.names import NameTable
 from worldtune.checkpoint.reader import open_weights
 from worldtune.checkpoint.shards import dtype_name
-from worldtune.checkpoint.torch_writer import (
-    Planned,
-    planned,
-    torch_file_size,
-    write_torch_file,
-)
+from worldtune.checkpoint.torch_pickle import Planned, planned
+from worldtune.checkpoint.torch_writer import torch_file_size, write_torch_file
 from worldtune.checkpoint.trees import AVERAGE, NETWORK
 from worldtune.errors import CheckpointError
 from worldtune.models.config import TransformerConfig

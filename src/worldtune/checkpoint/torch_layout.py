@@ -25,8 +25,11 @@ from worldtune.checkpoint.entries import (
     TensorEntry,
     contiguous_stride,
 )
-from worldtune.checkpoint.torch_writer import ALIGNMENT, ROOT, Planned, pickled
+from worldtune.checkpoint.torch_pickle import Planned, pickled
 
+ROOT = "archive"
+# As torch.save does, so that data can be used in place with any instruction.
+ALIGNMENT = 64
 LOCAL = struct.Struct("<4s5H3I2H")
 CENTRAL = struct.Struct("<4s6H3I5H2I")
 END = struct.Struct("<4s4H2IH")
@@ -104,13 +107,19 @@ class TorchLayout:
     """The frame of one file: every byte but the tensors' own.
 
     `tensors` are the entries in the order in which their data follows; `placed` is the tree
-    with PlacedTensor for each, as a reader will find it; `nbytes` is the size of the file.
+    with PlacedTensor for each TensorEntry, as a reader will find it; `nbytes` is the size of
+    the file.
     """
 
     def __init__(self, tree: Any) -> None:
-        """Lay out an object of containers and plain values, with TensorEntry for tensors."""
-        content, tensors = pickled(_each_tensor(tree, _plan))
-        self.tensors: tuple[TensorEntry, ...] = tuple(planned.entry for planned in tensors)
+        """Lay out an object of containers and plain values, and of what stands for tensors.
+
+        That is a TensorEntry where the data comes from elsewhere, or a Tensor or Planned, which
+        `plans` then makes.
+        """
+        content, plans = pickled(_each_tensor(tree, _plan))
+        self.plans: tuple[Planned, ...] = tuple(plans)
+        self.tensors: tuple[TensorEntry, ...] = tuple(plan.entry for plan in plans)
         first = _member(0, "data.pkl", len(content), content)
         second = _member(first.end, "byteorder", len(ORDER), ORDER)
         data: list[_Member] = []
