@@ -8,14 +8,13 @@ is also the lock: the process that converts holds it, and removes it when all is
 import contextlib
 import json
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from worldtune.checkpoint.disk import Disk, DiskWriter
-from worldtune.checkpoint.run_lock import NOT_SUPPORTED
-from worldtune.errors import CheckpointError
+from worldtune.checkpoint.file_lock import take_lock
 
 FORMAT = "worldtune conversion"
 VERSION = 1
@@ -86,25 +85,15 @@ def open_journal(path: Path, key: str, disk: Disk) -> Iterator[Journal]:
         while True:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
             held.callback(os.close, handle)
-            _take(handle, path)
+            take_lock(handle, partial(_held, path))
             # The process that held it before may have removed it in the meantime.
             if os.fstat(handle).st_nlink:
                 break
         yield Journal(path, handle, key, disk)
 
 
-def _take(handle: int, path: Path) -> None:
-    if sys.platform == "win32":
-        return
-    import fcntl
-
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise CheckpointError(
-            f"Another process is writing the same files in {path.parent} (it holds "
-            f"{path.name}). Wait for it, or choose another folder with --output."
-        ) from None
-    except OSError as fault:
-        if fault.errno not in NOT_SUPPORTED:
-            raise
+def _held(path: Path) -> str:
+    return (
+        f"Another process is writing the same files in {path.parent} (it holds "
+        f"{path.name}). Wait for it, or choose another folder with --output."
+    )

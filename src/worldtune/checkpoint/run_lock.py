@@ -1,7 +1,6 @@
 """One run, one writer: a second process that would save into the same folder is told so."""
 
 import contextlib
-import errno
 import json
 import os
 import socket
@@ -12,12 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worldtune.checkpoint.disk import Disk, save_failed
+from worldtune.checkpoint.file_lock import take_lock
 from worldtune.checkpoint.state_folder import clean_leftovers
-from worldtune.errors import CheckpointError
 
 FILE_NAME = ".lock"
-# What a network file system says that keeps no locks.
-NOT_SUPPORTED = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 @dataclass(frozen=True)
@@ -50,21 +47,16 @@ def lock_run(folder: Path, disk: Disk | None = None) -> Iterator[RunLock]:
 
 
 def _take(handle: int, folder: Path) -> None:
-    if sys.platform == "win32":
-        return
-    import fcntl
-
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise CheckpointError(
+    take_lock(
+        handle,
+        lambda: (
             f"{folder} is being written by another process ({_holder(folder)}): two runs of one "
             "name would overwrite each other. Wait for it, stop it, or give this run another "
             "job.name."
-        ) from None
-    except OSError as fault:
-        if fault.errno not in NOT_SUPPORTED:
-            raise
+        ),
+    )
+    if sys.platform == "win32":
+        return
     note = {"process": os.getpid(), "machine": socket.gethostname(), "since": _now()}
     os.ftruncate(handle, 0)
     os.pwrite(handle, json.dumps(note).encode(), 0)
