@@ -4,13 +4,19 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
     from worldtune.checkpoint.conversion import Converted
     from worldtune.checkpoint.conversion_job import Progress
+
+Force = Annotated[bool, typer.Option("--force", help="Overwrite files with another content.")]
+Verify = Annotated[
+    bool, typer.Option("--verify/--no-verify", help="Read the files again and compare every bit.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 
 DOING = {
     "compare": "comparing with what is there",

@@ -6,12 +6,23 @@ Nothing heavy is imported here: `--help` has half a second.
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worldtune.cli.conversion import shown_progress, tell_converted, times, works_here
+from worldtune.cli.conversion import (
+    AsJson,
+    Force,
+    Verify,
+    shown_progress,
+    tell_converted,
+    times,
+    works_here,
+)
 from worldtune.errors import CheckpointError, ExitStatus
+
+if TYPE_CHECKING:
+    from worldtune.checkpoint.join import JoinReport
 
 
 def join(
@@ -48,14 +59,9 @@ def join(
             help="Take part 0's copy of weights that every part holds whole and that differ.",
         ),
     ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Overwrite files with another content.")
-    ] = False,
-    verify: Annotated[
-        bool,
-        typer.Option("--verify/--no-verify", help="Read the files again and compare every bit."),
-    ] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+    force: Force = False,
+    verify: Verify = True,
+    as_json: AsJson = False,
 ) -> None:
     """Join the tensor-parallel parts of a training checkpoint into files that are read whole.
 
@@ -82,28 +88,32 @@ def join(
             verify=verify,
             progress=progress,
         )
-    files = [path for path in (report.weights, report.average, report.also) if path]
     if as_json:
-        answer = {
-            "checkpoint": str(report.checkpoint),
-            "size": report.size,
-            "tensors": report.tensors,
-            "weights": str(report.weights),
-            "average": report.average and str(report.average),
-            "also": report.also and str(report.also),
-            "written": [str(path) for path in report.converted.written],
-            "kept": [str(path) for path in report.converted.kept],
-            **times(report.converted),
-            "notices": list(report.notices),
-        }
-        typer.echo(json.dumps(answer, indent=1))
+        typer.echo(json.dumps(_answer(report), indent=1))
         return
     for notice in report.notices:
         typer.echo(f"Notice: {notice}")
     typer.echo(f"{report.checkpoint}: {report.tensors} tensors from {report.size} parts")
     tell_converted(report.converted, verified=verify)
-    for file in files:
-        typer.echo(f"  {file}{'  (the same file)' if file == report.also else ''}")
+    for file in (report.weights, report.average, report.also):
+        if file:
+            typer.echo(f"  {file}{'  (the same file)' if file == report.also else ''}")
+
+
+def _answer(report: "JoinReport") -> dict[str, object]:
+    """What a program is told."""
+    return {
+        "checkpoint": str(report.checkpoint),
+        "size": report.size,
+        "tensors": report.tensors,
+        "weights": str(report.weights),
+        "average": report.average and str(report.average),
+        "also": report.also and str(report.also),
+        "written": [str(path) for path in report.converted.written],
+        "kept": [str(path) for path in report.converted.kept],
+        **times(report.converted),
+        "notices": list(report.notices),
+    }
 
 
 def _one_path(word: Path | None, option: Path | None) -> Path:

@@ -10,7 +10,15 @@ from typing import Annotated
 
 import typer
 
-from worldtune.cli.conversion import shown_progress, tell_converted, times, works_here
+from worldtune.cli.conversion import (
+    AsJson,
+    Force,
+    Verify,
+    shown_progress,
+    tell_converted,
+    times,
+    works_here,
+)
 from worldtune.errors import ExitStatus
 
 
@@ -25,14 +33,9 @@ def split(
             "--output", "--output-directory", help="Folder; `checkpoints_tp` beside the file."
         ),
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Overwrite files with another content.")
-    ] = False,
-    verify: Annotated[
-        bool,
-        typer.Option("--verify/--no-verify", help="Read the parts again and compare every bit."),
-    ] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+    force: Force = False,
+    verify: Verify = True,
+    as_json: AsJson = False,
 ) -> None:
     """Cut a file of weights into tensor-parallel parts, as Transfer1's training loads them.
 

@@ -13,6 +13,7 @@ from worldtune.checkpoint.native import NativeRun
 from worldtune.checkpoint.reader import open_weights
 from worldtune.config.predict2 import Predict2Recipe
 from worldtune.errors import CheckpointError, RecipeError
+from worldtune.inference.checkpoints import STORED_EMBEDDINGS
 from worldtune.inference.pieces import adapter_config, build_text_encoder, pipeline
 from worldtune.models.tokenizer import VideoTokenizer
 from worldtune.train.adapters import native_adapters
@@ -178,7 +179,7 @@ def text_facts(recipe: Predict2Recipe) -> dict[str, JsonValue]:
     """Name and fingerprint of the text encoder; embeddings on disk say which made them."""
     settings = pipeline(recipe).text_encoder
     if settings.cls != "builtin":
-        return {"name": settings.cls, "fingerprint": "stored embeddings"}
+        return {"name": settings.cls, "fingerprint": STORED_EMBEDDINGS}
     encoder = build_text_encoder(recipe)
     return {"name": encoder.name, "fingerprint": encoder.fingerprint()}
 
