@@ -45,7 +45,9 @@ def demo(
     run = train_tiny(folder, out, iterations, seed)
     made = out / "made.mp4"
     first, caption = held_out_clip(folder / "val")
-    make_clip(run, first, caption, made, seed)
+    status = make_clip(run, first, caption, made, seed)
+    if status != ExitStatus.DONE:
+        return status
     tell_result(run, made, first)
     return ExitStatus.DONE
 
@@ -124,14 +126,14 @@ def train_tiny(folder: Path, out: Path, iterations: int, seed: int) -> Path:
     return out / "runs" / "posttraining" / "video2world" / "tiny"
 
 
-def make_clip(run: Path, first: Path, caption: str, made: Path, seed: int) -> None:
-    """Make a clip that goes on from a held-out one's frames."""
+def make_clip(run: Path, first: Path, caption: str, made: Path, seed: int) -> int:
+    """Make a clip that goes on from a held-out one's frames; give the command's status."""
     from worldtune.cli.main import run as run_command
 
     words = ["generate", "--checkpoint", str(run), "--input", str(first), "--prompt", caption]
     words += ["--guidance", "1", "--seed", str(seed), "--out", str(made), "--force"]
     say_command("worldtune", words)
-    run_command(words)
+    return run_command(words)
 
 
 def held_out_clip(part: Path) -> tuple[Path, str]:
