@@ -130,17 +130,20 @@ def _dump(value: object) -> bytes:
 
 
 def _differences(whole: np.ndarray) -> np.ndarray:
-    """Return second differences of int16 columns; overflow wraps, and back again."""
+    """Return the first row, the first step, then by how much each step differs from the last.
+
+    Overflow of int16 wraps, and back again.
+    """
     start = np.zeros((1, whole.shape[1]), np.int16)
-    once = np.diff(whole, axis=0, prepend=start)
-    once[1:] = np.diff(once, axis=0)
-    return once
+    steps = np.diff(whole, axis=0, prepend=start)
+    steps[2:] = np.diff(steps[1:], axis=0)
+    return steps
 
 
 def _sums(differences: np.ndarray) -> np.ndarray:
-    once = differences.copy()
-    np.cumsum(differences[1:], axis=0, dtype=np.int16, out=once[1:])
-    return np.cumsum(once, axis=0, dtype=np.int16)
+    steps = differences.copy()
+    steps[1:] = np.cumsum(differences[1:], axis=0, dtype=np.int16)
+    return np.cumsum(steps, axis=0, dtype=np.int16)
 
 
 def _steps(codes: np.ndarray) -> np.ndarray:
@@ -197,8 +200,16 @@ def _unpack(raw: bytes, kind: SceneKind, places: dict[str, Layout]) -> Iterable[
 def _unpack_contact(written: dict[str, Any] | None) -> Contact | None:
     if written is None:
         return None
-    pairs = ("place", "bodies", "speed_change_mps")
-    return Contact(**written | {key: tuple(written[key]) for key in pairs})
+    (x, y), (one, other) = written["place"], written["bodies"]
+    own, theirs = written["speed_change_mps"]
+    return Contact(
+        time_s=written["time_s"],
+        place=(x, y),
+        bodies=(one, other),
+        at_fault=written["at_fault"],
+        cause=written["cause"],
+        speed_change_mps=(own, theirs),
+    )
 
 
 def _whole(numbers: Iterable[float]) -> list[int]:

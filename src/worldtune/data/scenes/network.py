@@ -18,7 +18,7 @@ INSTALL_SUMO = 'pip install "worldtune[sumo]"'
 ARM_M = 190.0
 _SIDEWALK_M = 2.6
 _LANE_M = 3.4
-_RING_M = 17.0
+_RING_M, _RING_LANE_M = 25.0, 5.0
 # Beside the kerb, on the pavement.
 _POLE_FROM_LANE_M = 0.7
 _STOP_LINE_BACK_M = 0.4
@@ -34,7 +34,7 @@ class Road:
     speed_mps: float = 13.9
     priority: int = 2
     bend: tuple[tuple[float, float], ...] = ()  # points on the way, from start to end
-    sidewalk: bool = True
+    lane_m: float = _LANE_M
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,10 @@ def _roundabout() -> Plan:
         nodes[name] = (_RING_M * cos(angle), _RING_M * sin(angle), "priority")
         steps = [angle + pi / 2 * k / 10 for k in range(1, 10)]
         bend = tuple((_RING_M * cos(a), _RING_M * sin(a)) for a in steps)
-        roads.append(Road(name, ring[(number + 1) % 4], (1, 0), 8.0, 4, bend, sidewalk=False))
+        roads.append(Road(name, ring[(number + 1) % 4], (1, 0), 8.5, 4, bend, _RING_LANE_M))
     arms = ("east", "north", "west", "south")
     roads += [Road(arm, node, (1, 1), 12.5, 1) for arm, node in zip(arms, ring, strict=True)]
-    return Plan("roundabout", "a roundabout with four arms", nodes, tuple(roads), ring, 12.0)
+    return Plan("roundabout", "a roundabout with four arms", nodes, tuple(roads), ring, 6.0)
 
 
 def plans() -> tuple[Plan, ...]:
@@ -119,9 +119,9 @@ def plans() -> tuple[Plan, ...]:
             "avenue",
             "a wide avenue with three lanes each way and two side roads",
             {
-                "left": (-22.0, 0.0, "priority"),
-                "right": (22.0, 0.0, "priority"),
-                **_arms(east=(ARM_M, 0), west=(-ARM_M, 0), north=(22, ARM_M), south=(-22, -ARM_M)),
+                "left": (-75.0, 0.0, "priority"),
+                "right": (0.0, 0.0, "priority"),
+                **_arms(east=(ARM_M, 0), west=(-ARM_M, 0), north=(0, ARM_M), south=(-75, -ARM_M)),
             },
             (
                 Road("west", "left", (3, 3), 15.3, 5),
@@ -184,11 +184,10 @@ def _write_edge(edges: Xml.Element, plan: Plan, road: Road, back: bool) -> None:
         "numLanes": str(road.lanes[back]),
         "speed": f"{road.speed_mps}",
         "priority": str(road.priority),
-        "width": f"{_LANE_M}",
+        "width": f"{road.lane_m}",
         "shape": " ".join(f"{x:.2f},{y:.2f}" for x, y in points),
     }
-    if road.sidewalk:
-        written["sidewalkWidth"] = f"{_SIDEWALK_M}"
+    written["sidewalkWidth"] = f"{_SIDEWALK_M}"
     if not road.lanes[not back]:
         written["spreadType"] = "center"
     Xml.SubElement(edges, "edge", written)
@@ -225,7 +224,7 @@ def read_network(plan: Plan, file: Path) -> Network:
     for edge in edges.values():
         function = edge.get("function", "road")
         for lane in edge.iter("lane"):
-            line, width = _shape(lane), float(lane.get("width", 3.2))
+            line, width = _shape(lane), _width(lane)
             if function == "crossing":
                 crossings.append(Crossing(_float32(line[[0, -1]]), width))
             elif function == "walkingarea":
@@ -237,8 +236,10 @@ def read_network(plan: Plan, file: Path) -> Network:
                     walkways.append(_float32(strip(line, width / 2, width / 2)))
         if function == "road":
             drive = _drive_lanes(edge)
-            left = offset_line(_shape(drive[-1]), -_LANE_M / 2)
-            roads.append(strip(left, 0.0, _LANE_M * len(drive)))
+            lane_m = _width(drive[0])
+            left = offset_line(_shape(drive[-1]), -lane_m / 2)
+            roads.append(strip(left, 0.0, lane_m * len(drive)))
+    roads += _ring_quarters() if plan.ring else []
     markings, signals, stop_lines, links = _approaches(root, plain)
     layout = Layout(
         name=plan.name,
@@ -267,6 +268,17 @@ def read_network(plan: Plan, file: Path) -> Network:
 _NO_ROAD = ("internal", "dead_end")
 
 
+def _ring_quarters() -> list[np.ndarray]:
+    """Return a ring's roadway: between its edges and its nodes SUMO leaves wedges out."""
+    angles = np.linspace(0, pi / 2, 16)
+    quarters = []
+    for quarter in range(4):
+        turned = angles + quarter * pi / 2
+        arc = _RING_M * np.stack([np.cos(turned), np.sin(turned)], 1)
+        quarters.append(strip(arc, _RING_LANE_M / 2, _RING_LANE_M / 2))
+    return quarters
+
+
 def _float32(line: np.ndarray) -> np.ndarray:
     return np.round(line, 2).astype(np.float32)
 
@@ -278,6 +290,10 @@ def _shape(element: Xml.Element) -> np.ndarray:
 
 def _is_walk(lane: Xml.Element) -> bool:
     return lane.get("allow") == "pedestrian"
+
+
+def _width(lane: Xml.Element) -> float:
+    return float(lane.get("width", "3.2"))
 
 
 def _drive_lanes(edge: Xml.Element) -> list[Xml.Element]:
@@ -293,6 +309,7 @@ def _approaches(
     for edge in plain:
         name = edge.attrib["id"]
         out = [c for c in root.iter("connection") if c.get("from") == name]
+        out = [c for c in out if not c.get("to", "").startswith(":")]
         if not out:
             continue
         lights = [c for c in out if c.get("tl")]
@@ -303,13 +320,14 @@ def _approaches(
         direction = outer[-1] - outer[-2]
         direction /= np.linalg.norm(direction)
         right = np.array([direction[1], -direction[0]])
-        kerb = outer[-1] + right * _LANE_M / 2 - direction * _STOP_LINE_BACK_M
-        middle = kerb - right * _LANE_M * len(drive)
+        lane_m = _width(drive[0])
+        kerb = outer[-1] + right * lane_m / 2 - direction * _STOP_LINE_BACK_M
+        middle = kerb - right * lane_m * len(drive)
         heading = float(np.arctan2(direction[1], direction[0]))
         group = len(links) if lights else -1
         markings.append(Marking(_float32(np.stack([kerb, middle])), "stop"))
         point = (kerb + middle) / 2
-        half = _LANE_M * len(drive) / 2
+        half = lane_m * len(drive) / 2
         stop_lines.append(StopLine((float(point[0]), float(point[1])), heading, half, group))
         if lights:
             pole = kerb + right * _POLE_FROM_LANE_M
@@ -326,13 +344,14 @@ def _lines(plain: list[Xml.Element], edges: dict[str, Xml.Element]) -> list[Mark
     for edge in plain:
         drive = _drive_lanes(edge)
         back = edges.get(f"{edge.get('to')}-{edge.get('from')}")
-        kerb = offset_line(_shape(drive[0]), _LANE_M / 2 - 0.25)
+        lane_m = _width(drive[0])
+        kerb = offset_line(_shape(drive[0]), lane_m / 2 - 0.25)
         found.append(Marking(_float32(kerb), "edge"))
         for lane in drive[:-1]:
-            found.append(Marking(_float32(offset_line(_shape(lane), -_LANE_M / 2)), "divider"))
+            found.append(Marking(_float32(offset_line(_shape(lane), -lane_m / 2)), "divider"))
         inner = _shape(drive[-1])
         if back is None:
-            found.append(Marking(_float32(offset_line(inner, 0.25 - _LANE_M / 2)), "edge"))
+            found.append(Marking(_float32(offset_line(inner, 0.25 - lane_m / 2)), "edge"))
         elif edge.attrib["id"] < back.attrib["id"]:
-            found.append(Marking(_float32(offset_line(inner, -_LANE_M / 2)), "centre"))
+            found.append(Marking(_float32(offset_line(inner, -lane_m / 2)), "centre"))
     return found

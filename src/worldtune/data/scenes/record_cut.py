@@ -30,8 +30,10 @@ def cut(
     start_step: float,
     samples: int,
     contact: Contact | None = None,
-) -> Recording:
+) -> tuple[Recording, list[int]]:
     """Return a recording that starts at a step of the traffic, which need not be whole.
+
+    With it comes, for each of its bodies, the place of the track that it was cut from.
 
     The contact names tracks by their places, and the times of the recording. Tracks that never
     come near are left out.
@@ -55,7 +57,8 @@ def cut(
             contact.speed_change_mps,
         )
     layout = traffic.network.layout
-    return Recording(name, kind, layout, tuple(bodies), traffic.signals[rows], contact)
+    cut_out = Recording(name, kind, layout, tuple(bodies), traffic.signals[rows], contact)
+    return cut_out, list(places)
 
 
 def _cut_body(track: Track, steps: np.ndarray) -> Body | None:
