@@ -16,6 +16,7 @@ from worldtune.cli.generate import generate
 from worldtune.cli.inspect import inspect
 from worldtune.cli.join import join
 from worldtune.cli.lora import app as lora_app
+from worldtune.cli.scenes import app as scenes_app
 from worldtune.cli.show import show
 from worldtune.cli.split import split
 from worldtune.cli.train import train
@@ -56,6 +57,7 @@ def build_app() -> typer.Typer:
         grammar = OWN_GRAMMAR if name in WITH_OWN_GRAMMAR else None
         app.command(name, context_settings=grammar)(function)
     app.add_typer(lora_app())
+    app.add_typer(scenes_app())
     return app
 
 
