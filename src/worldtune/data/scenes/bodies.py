@@ -31,7 +31,8 @@ class Mesh:
     rear_first: np.ndarray  # an order of painting for a camera ahead of the body
     front_first: np.ndarray  # and for one behind it
     lamps: dict[str, np.ndarray]  # head, tail, left, right: numbers of polygons
-    wheels: tuple[tuple[float, float], ...]  # x and radius, for what turns
+    wheels: tuple[tuple[float, float], ...]  # x and radius
+    tyres: np.ndarray  # numbers of the polygons that belong to wheels
 
 
 class VehicleBuilder:
@@ -44,6 +45,7 @@ class VehicleBuilder:
         self._parts: list[int] = []
         self._lamps: dict[str, list[int]] = {"head": [], "tail": [], "left": [], "right": []}
         self._wheels: list[tuple[float, float]] = []
+        self._tyres: list[int] = []
 
     def face(
         self,
@@ -118,7 +120,8 @@ class VehicleBuilder:
 
     def wheels(self, places: Sequence[float], radius: float, half: float) -> None:
         """Add a wheel at each x on both sides."""
-        around = np.linspace(0, 2 * np.pi, 13)[:-1]
+        around = np.linspace(0, 2 * np.pi, 17)[:-1]
+        first = len(self._faces)
         for x in places:
             for reach, colour in ((1.22, TRIM), (1.0, TYRE), (0.60, RIM), (0.24, TRIM)):
                 height = np.maximum(radius + reach * radius * np.sin(around), 0.0)
@@ -131,6 +134,7 @@ class VehicleBuilder:
                     gloss=0.0,
                 )
             self._wheels.append((x, radius))
+        self._tyres += range(first, len(self._faces))
 
     def build(self) -> Mesh:
         """Return the vehicle."""
@@ -141,6 +145,7 @@ class VehicleBuilder:
             np.argsort(np.where(parts, -parts, -parts.max() - 1), kind="stable"),
             {name: np.array(numbers, np.int64) for name, numbers in self._lamps.items()},
             tuple(self._wheels),
+            np.array(self._tyres, np.int64),
         )
 
 
@@ -250,6 +255,10 @@ def _car(build: VehicleBuilder, shape: _Shape, length: float, width: float, heig
                  ((-0.012, 0.22), (0.012, 0.22), (0.012, 0.58), (-0.012, 0.58))],
                 (0.05, 0.05, 0.05), gloss=0.0,
             )  # fmt: skip
+            handle = [(x * length - 0.30, -half * 1.002, 0.50 * height)]
+            handle += [(handle[0][0] + a, handle[0][1], handle[0][2] + b)
+                       for a, b in ((0.16, 0.0), (0.16, 0.035), (0.0, 0.035))]  # fmt: skip
+            build.pair(handle, TRIM, gloss=0.0)
     build.wheels([x * length for x in shape.axles], shape.wheel, half * 1.004)
     front, rear = _ends(build, rows, sill)
     _front_lamps(build, front)
@@ -312,6 +321,7 @@ def _cabin(build: VehicleBuilder, shape: _Shape, length: float, half: float, hei
     side = [(b0[0], -base, b0[1]), (b1[0], -base, b1[1]), (xs[3], -roof, top), (xs[2], -roof, top)]
     front = [(b1[0], -base, b1[1]), (b1[0], base, b1[1]), (xs[3], roof, top), (xs[3], -roof, top)]
     rear = [(b0[0], base, b0[1]), (b0[0], -base, b0[1]), (xs[2], -roof, top), (xs[2], roof, top)]
+    _mirrors(build, b1[0] - 0.22, half, b1[1])
     build.pair(side)
     build.face(front)
     build.face(rear)
@@ -331,7 +341,6 @@ def _cabin(build: VehicleBuilder, shape: _Shape, length: float, half: float, hei
                 (xs[2] + edge, inner, height)])  # fmt: skip
     build.face([(xs[2] + edge, -inner, height), (xs[3] - edge, -inner, height),
                 (xs[3] - edge, inner, height), (xs[2] + edge, inner, height)])  # fmt: skip
-    _mirrors(build, b1[0] - 0.22, half, b1[1])
 
 
 def _mirrors(build: VehicleBuilder, x: float, half: float, z: float) -> None:

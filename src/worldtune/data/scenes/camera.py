@@ -93,7 +93,10 @@ def rotated(points: np.ndarray, axes: np.ndarray) -> np.ndarray:
     Written out: a matrix library may round otherwise with another number of threads.
     """
     x, y, z = points[..., 0], points[..., 1], points[..., 2]
-    return np.stack([a * x + b * y + c * z for a, b, c in axes.tolist()], axis=-1)
+    turned = np.empty(points.shape)
+    for axis, (a, b, c) in enumerate(axes.tolist()):
+        turned[..., axis] = a * x + b * y + c * z
+    return turned
 
 
 def clip(seen: np.ndarray, plane: tuple[float, float, float, float]) -> np.ndarray:

@@ -17,7 +17,7 @@ from worldtune.data.scenes.camera import Camera
 from worldtune.data.scenes.paint_frames import Shot
 from worldtune.data.scenes.paint_movers import boxes
 from worldtune.data.scenes.playback import motion_at, poses
-from worldtune.data.scenes.recording import Recording, SceneKind
+from worldtune.data.scenes.recording import Layout, Recording, SceneKind
 from worldtune.data.scenes.scenery import DISTRICTS, District
 from worldtune.data.scenes.style import choose_colour, choose_vivid
 from worldtune.data.scenes.weather import HOURS, WEATHERS, Hour, Light, Weather
@@ -227,6 +227,8 @@ def _sees(camera: Camera, recording: Recording, event: Event) -> bool:
             return False
         if _hidden(camera, recording, event, time_s, around, union) > _MOST_HIDDEN:
             return False
+        if _behind_pole(camera, recording.layout, event, union):
+            return False
     return True
 
 
@@ -273,6 +275,18 @@ def _hidden(
         high = min(box[3], union[3]) - max(box[1], union[1])
         covered += max(wide, 0.0) * max(high, 0.0)
     return covered / ((union[2] - union[0]) * (union[3] - union[1]))
+
+
+def _behind_pole(camera: Camera, layout: Layout, event: Event, union: Box) -> bool:
+    """Whether a traffic light stands before the pair."""
+    far = camera.view(np.array([*event.place, 0.0]))[2] + 2.0
+    for signal in layout.signals:
+        pixels, depth = camera.project(np.array([[*signal.position, z] for z in (0.0, 3.7)]))
+        beside = not union[0] < pixels[0, 0] < union[2]
+        clear = pixels[0, 1] < union[1] or pixels[1, 1] > union[3]
+        if 1.0 < depth[0] < far and not beside and not clear:
+            return True
+    return False
 
 
 def view_wedge(camera: Camera, place: tuple[float, float]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import hypot
 
 import cv2
@@ -57,6 +58,10 @@ def paint_backdrop(
         if _in_sight(plot.plan, camera)
     ]
     shadows = _shadows(things, built, fine, light)
+    if light.wet:
+        image = _image_in_water(built, things, camera, light)
+        for picture in (ground.lit, ground.shade, ground.contact):
+            _mirror(picture, *image, ground)
     share = (shadows.astype(np.float32) / 255)[..., None]
     still = (ground.lit * (1 - share) + ground.shade * share + 0.5).astype(np.uint8)
     canvas = Canvas(fine.size)
@@ -72,10 +77,6 @@ def paint_backdrop(
         canvas.paint(thing.polygons, fine, colours, depth, order)
     standing = np.isfinite(canvas.depth)
     shaded, under = _doubled(ground.shade), _doubled(ground.contact)
-    if light.wet:
-        image = _image_in_water(built, things, fine, light)
-        for picture in (canvas.picture, shaded, under):
-            _mirror(picture, image, standing, ground)
     for picture in (shaded, under):
         picture[standing] = canvas.picture[standing]
     _halos(canvas.picture, shaded, scenery, fine, light)
@@ -110,7 +111,7 @@ def _things(
         aside = abs(float(out[0] * forward[1] - out[1] * forward[0]))
         if ahead < 4 or ahead > 110 or aside > ahead * spread + 9:
             continue
-        detail = float(np.clip(camera.size[1] / 224 * 34 / max(ahead, 8), 0.5, 3.0))
+        detail = float(np.clip(camera.size[1] / 224 * 34 / max(ahead, 8), 0.5, 5.0))
         yield _Thing(_grown(plant, scenery, random, detail), (plant.x, plant.y), True)
     for one, other in scenery.hedges:
         middle = (one + other) / 2
@@ -148,26 +149,31 @@ def _shadows(
     mask = np.zeros((*camera.size, 1), np.uint8)
     if light.closed:
         for house in built:
-            lay(mask, camera, strip(np.concatenate([house.plan, house.plan[:1]]), 2.4), 120)
+            lay([(mask, (120,))], camera, strip(np.concatenate([house.plan, house.plan[:1]]), 2.4))
         for thing in things:
             high = thing.polygons.points[thing.polygons.points[:, 2] > 1.2, :2]
             reach = float(np.ptp(high, axis=0).max()) * 0.40 if len(high) else 0.0
             if reach > 1.0:
                 turns = np.linspace(0, 2 * np.pi, 17)[:-1]
                 ring = np.stack([np.cos(turns), np.sin(turns)], axis=1) * reach + thing.at
-                lay(mask, camera, [ring], 150)
+                lay([(mask, (150,))], camera, [ring])
     else:
         fall = -light.towards_sun[:2] / light.towards_sun[2]
         for house in built:
             plan = np.concatenate([house.plan, house.plan + fall * house.height])
             hull = cv2.convexHull(plan.astype(np.float32))[:, 0]
-            lay(mask, camera, [hull.astype(np.float64)], 255)
+            lay([(mask, (255,))], camera, [hull.astype(np.float64)])
         for thing in things:
             paint(mask, fallen(thing.polygons, fall), camera,
                   np.full((len(thing.polygons.colours), 1), 255))  # fmt: skip
-    half = cv2.resize(mask, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    sigma = camera.size[1] / (60 if light.closed else 640)
-    return cv2.GaussianBlur(half, (0, 0), max(sigma, 0.4))
+    height, width = camera.size[0] // TWICE, camera.size[1] // TWICE
+    if light.closed:
+        # So soft that a small picture of it will do.
+        small = cv2.resize(mask, (56, 32), interpolation=cv2.INTER_AREA)
+        small = cv2.GaussianBlur(small, (0, 0), 0.9)
+        return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+    half = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA)
+    return cv2.GaussianBlur(half, (0, 0), max(width / 640, 0.4))
 
 
 def fallen(polygons: Polygons, fall: np.ndarray) -> Polygons:
@@ -180,8 +186,11 @@ def fallen(polygons: Polygons, fall: np.ndarray) -> Polygons:
 
 def _image_in_water(
     built: list[Building], things: list[_Thing], camera: Camera, light: Light
-) -> Canvas:
-    """Paint what stands upside down, below the ground."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Paint what stands upside down, drawn out downwards as ripples do it.
+
+    Returns colours, float32 [h, w, 3], and how much of each pixel they fill, [h, w, 1].
+    """
     canvas = Canvas(camera.size)
     for house in built:
         for face in house.faces:
@@ -193,21 +202,21 @@ def _image_in_water(
         order = far_to_near(thing.polygons, camera) if thing.order else None
         depth = float(camera.view(np.array([*thing.at, 0.0]))[2])
         canvas.paint(thing.polygons.mirrored(), camera, colours, depth, order)
-    return canvas
+    cover = np.isfinite(canvas.depth).astype(np.float32)
+    wide, long = camera.size[1] / 448 * 1.2, camera.size[1] / 448 * 5
+    soft = cv2.blur(cv2.blur(cover, _odd(wide, long)), _odd(wide, long))[..., None]
+    colour = canvas.picture * cover[..., None]
+    colour = cv2.blur(cv2.blur(colour, _odd(wide, long)), _odd(wide, long))
+    return colour / np.maximum(soft, 0.05), soft
 
 
-def _mirror(picture: np.ndarray, image: Canvas, standing: np.ndarray, ground: Ground) -> None:
-    """Lay the upside-down picture over the wet ground, drawn out downwards by its ripples."""
-    width = standing.shape[1]
-    cover = (np.isfinite(image.depth) & ~standing).astype(np.float32)
-    wide, long = width / 448 * 1.2, width / 448 * 5
-    soft = cv2.GaussianBlur(cover, (0, 0), sigmaX=wide, sigmaY=long)
-    blurred = cv2.GaussianBlur(
-        image.picture * cover[..., None].astype(np.uint8), (0, 0), sigmaX=wide, sigmaY=long
-    )
-    level = (~standing) & (_doubled(ground.kind) > 0)
-    share = (_SHINE * soft * level)[..., None]
-    colour = blurred / np.maximum(soft, 0.05)[..., None]
+def _odd(wide: float, long: float) -> tuple[int, int]:
+    return 2 * int(wide / 2) + 1, 2 * int(long) + 1
+
+
+def _mirror(picture: np.ndarray, colour: np.ndarray, soft: np.ndarray, ground: Ground) -> None:
+    """Lay the upside-down picture over the wet ground."""
+    share = _SHINE * soft * (ground.kind > 0)[..., None]
     picture[:] = np.clip(picture * (1 - share) + colour * share, 0, 255).astype(np.uint8)
 
 
@@ -239,13 +248,19 @@ def glow(
     left, right = max(x - reach, 0), min(x + reach + 1, picture.shape[1])
     if top >= bottom or left >= right:
         return None
-    rows = (np.arange(top, bottom) - y)[:, None] / reach
-    columns = (np.arange(left, right) - x)[None] / reach
-    away = np.clip(1 - (rows**2 + columns**2), 0, 1)
-    light = (255 * strength * away**3)[..., None] * np.array(colour)
+    light = _disc_of_light(reach, colour, round(strength * 24))
     part = picture[top:bottom, left:right]
-    cv2.add(part, light.astype(np.uint8), dst=part)
+    cv2.add(part, light[top - y + reach : bottom - y + reach, left - x + reach : right - x + reach],
+            dst=part)  # fmt: skip
     return top, bottom, left, right
+
+
+@lru_cache(maxsize=256)
+def _disc_of_light(reach: int, colour: tuple[float, float, float], strength: int) -> np.ndarray:
+    """Return a soft round light, uint8 [2 reach + 1, 2 reach + 1, 3]; strength in 24ths."""
+    across = np.arange(-reach, reach + 1) / reach
+    away = np.clip(1 - across[:, None] ** 2 - across[None] ** 2, 0, 1)
+    return ((255 * strength / 24 * away**3)[..., None] * np.array(colour)).astype(np.uint8)
 
 
 def pixel_of(light: Light, colour: tuple[float, float, float], distance: float) -> list[int]:

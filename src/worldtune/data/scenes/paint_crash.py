@@ -29,7 +29,7 @@ class Marks:
     """Tyre marks of the bodies in contact, from the contact on."""
 
     def __init__(self, movers: Sequence["Mover"]) -> None:
-        self._movers = [m for m in movers if m.dented is not None and m.mesh is not None]
+        self._movers = [m for m in movers if m.contact is not None and m.mesh is not None]
 
     def lay(self, number: int, camera: Camera, backdrop: "Backdrop") -> None:
         """Add what the last frame's motion leaves to the pictures of the ground."""

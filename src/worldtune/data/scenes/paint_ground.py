@@ -105,14 +105,15 @@ def zebra_quads(line: np.ndarray, width: float) -> np.ndarray:
 
 
 def lay(
-    picture: np.ndarray,
+    layers: Sequence[tuple[np.ndarray, Sequence[int]]],
     camera: Camera,
     polygons: Iterable[np.ndarray],
-    value: Sequence[int] | int,
     height: float = 0.0,
 ) -> None:
-    """Fill level polygons [n, 2], of any outline, at a height over the ground."""
-    colour = (value,) if isinstance(value, int) else tuple(value)
+    """Fill level polygons [n, 2], of any outline, at a height over the ground.
+
+    layers are pictures of the camera's size, and the colour to fill with in each.
+    """
     outlines = list(polygons)
     if not outlines:
         return
@@ -123,7 +124,7 @@ def lay(
     nearest = np.minimum.reduceat(seen[:, 2], ends[:-1])
     low = np.minimum.reduceat(pixels, ends[:-1])
     high = np.maximum.reduceat(pixels, ends[:-1])
-    inside = (high > 0).all(axis=1) & (low < (picture.shape[1], picture.shape[0])).all(axis=1)
+    inside = (high > 0).all(axis=1) & (low < (camera.size[1], camera.size[0])).all(axis=1)
     far = np.maximum.reduceat(seen[:, 2], ends[:-1]) > NEAR_M
     corners = pixel_corners(pixels)
     for number in np.flatnonzero(far & (inside | (nearest <= NEAR_M))).tolist():
@@ -133,10 +134,11 @@ def lay(
             if len(cut) < 3:
                 continue
             part = pixel_corners(camera.to_pixels(cut))
-        if ends[number + 1] - ends[number] == 4:
-            cv2.fillConvexPoly(picture, part, colour, cv2.LINE_8, SHIFT)
-        else:
-            cv2.fillPoly(picture, [part], colour, cv2.LINE_8, SHIFT)
+        for picture, colour in layers:
+            if ends[number + 1] - ends[number] == 4:
+                cv2.fillConvexPoly(picture, part, colour, cv2.LINE_8, SHIFT)
+            else:
+                cv2.fillPoly(picture, [part], colour, cv2.LINE_8, SHIFT)
 
 
 def _byte(albedo: Sequence[float] | float) -> tuple[int, int, int]:
@@ -159,33 +161,33 @@ def _painted(
     kind = np.zeros((height, width), np.uint8)
 
     def put(polygons: Iterable[np.ndarray], albedo: Colour, what: int, up: float = 0.0) -> None:
-        polygons = list(polygons)
-        lay(flat, camera, polygons, _byte(albedo), up)
-        lay(kind, camera, polygons, what, up)
+        lay(((flat, _byte(albedo)), (kind, (what,))), camera, polygons, up)
 
     grey = surfaces.road
     asphalt: Colour = (grey, grey, grey * 1.03)
     put(layout.roads, asphalt, ROAD)
     put(patches, (grey * 0.78, grey * 0.78, grey * 0.8), ROAD)
-    for lane in layout.lanes:
-        if lane.kind == "drive" and len(lane.centre) > 1:
-            for offset in (-0.8, 0.8):
-                worn = grey * 0.90
-                put(strip(lane.centre, 0.55, offset), (worn, worn, worn), ROAD)
+    worn = grey * 0.90
+    lanes = [lane.centre for lane in layout.lanes if lane.kind == "drive" and len(lane.centre) > 1]
+    tracks = [strip(line, 0.55, offset) for line in lanes for offset in (-0.8, 0.8)]
+    put(_all(tracks), (worn, worn, worn), ROAD)
     white: Colour = (0.66, 0.66, 0.64)
-    for marking in layout.markings:
-        yellow = surfaces.yellow and marking.kind == "centre"
-        put(marking_quads(marking), (0.62, 0.42, 0.06) if yellow else white, PAINT)
-    for crossing in layout.crossings:
-        put(zebra_quads(crossing.line, crossing.width), white, PAINT)
+    centre = [marking for marking in layout.markings if marking.kind == "centre"]
+    others = [marking for marking in layout.markings if marking.kind != "centre"]
+    put(_all([marking_quads(m) for m in centre]), (0.62, 0.42, 0.06) if surfaces.yellow else white,
+        PAINT)  # fmt: skip
+    put(_all([marking_quads(m) for m in others]), white, PAINT)
+    put(_all([zebra_quads(c.line, c.width) for c in layout.crossings]), white, PAINT)
     dark: Colour = (surfaces.kerb[0] * 0.55, surfaces.kerb[1] * 0.55, surfaces.kerb[2] * 0.55)
-    edges = [strip(np.concatenate([w, w[:1]]), 0.30) for w in layout.walkways]
-    for quads in edges:
-        put(quads, dark, KERB)
-    for quads in edges:
-        put(quads, surfaces.kerb, KERB, KERB_HEIGHT)
+    edges = _all([strip(np.concatenate([w, w[:1]]), 0.30) for w in layout.walkways])
+    put(edges, dark, KERB)
+    put(edges, surfaces.kerb, KERB, KERB_HEIGHT)
     put(layout.walkways, surfaces.walk, WALK, KERB_HEIGHT)
     return flat, kind
+
+
+def _all(quads: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate(quads) if quads else np.zeros((0, 4, 2))
 
 
 def _textured(
@@ -201,13 +203,13 @@ def _textured(
     shift = random.uniform(0, 500, 4).astype(np.float32)
     fine = _sampled(_noise(0.8, 1), x + shift[0], y + shift[1], 0.07)
     broad = _sampled(_noise(6.0, 2), x + shift[2], y + shift[3], 0.25)
-    blotch = _sampled(_noise(2.0, 3), x + shift[1], y + shift[2], 0.25)
+    blotch = _sampled(_noise(3.5, 3), x + shift[1], y + shift[2], 0.14)
     # What is finer than a pixel averages out.
     sharp = np.clip(camera.focal * 0.10 / near, 0, 1)
     albedo = np.take(_LINEAR, flat)
     grain = fine * sharp
-    strength = np.take(np.array([0.10, 0.075, 0.05, 0.06, 0.05], np.float32), kind)
-    uneven = np.take(np.array([0.10, 0.055, 0.045, 0.06, 0.05], np.float32), kind)
+    strength = np.take(np.array([0.08, 0.075, 0.05, 0.06, 0.05], np.float32), kind)
+    uneven = np.take(np.array([0.07, 0.04, 0.035, 0.05, 0.05], np.float32), kind)
     albedo *= (1 + strength * grain + uneven * (broad + 0.7 * blotch))[..., None]
     open_ground = (kind == GROUND)[..., None]
     other = np.array(surfaces.base_other, np.float32) / np.array(surfaces.base, np.float32)

@@ -1,6 +1,7 @@
 """One body through a clip: its shape, its lamps and its clothes, frame by frame."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import cos, sin
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from worldtune.data.scenes import paint_people
 from worldtune.data.scenes.bodies import Mesh, vehicle
 from worldtune.data.scenes.camera import NEAR_M, Camera
-from worldtune.data.scenes.paint import Polygons
+from worldtune.data.scenes.paint import Polygons, normals_of
 from worldtune.data.scenes.paint_people import Clothes, to_world, wheels_of
 from worldtune.data.scenes.playback import Motion
 from worldtune.data.scenes.recording import BRAKE, LEFT, RATE_HZ, RIGHT, Body, Contact
@@ -31,10 +32,27 @@ class Mover:
     motion: Motion
     travelled: np.ndarray  # metres
     pitch: np.ndarray  # radians, the nose down
-    mesh: Mesh | None  # of a vehicle that has a body
-    dented: Polygons | None  # its shape from the contact on
+    colour: str
+    variant: int  # among the makes of its kind
+    contact: Contact | None
     contact_frame: int
     clothes: Clothes
+
+    @cached_property
+    def mesh(self) -> Mesh | None:
+        """A vehicle's shape; None for who has no body of metal around."""
+        body = self.body
+        if body.kind in (*ON_FOOT, *ON_TWO_WHEELS):
+            return None
+        size = (body.length, body.width, body.height)
+        return vehicle(body.kind, size, BODY_COLOURS[self.colour], self.variant)
+
+    @cached_property
+    def dented(self) -> Polygons | None:
+        """Its shape from the contact on."""
+        if self.contact is None or self.mesh is None:
+            return None
+        return _dented(self.mesh, self.body, self.contact)
 
     def place(self, number: int) -> tuple[float, float, float]:
         """Return x, y and heading in a frame."""
@@ -51,7 +69,7 @@ class Mover:
             shape = wheels_of(reach * self.body.length, radius, thick, solid=solid)
             return shape.moved(to_world(shape.points, *place))
         shape = self.mesh.polygons
-        if self.dented is not None and number >= self.contact_frame:
+        if number >= self.contact_frame and self.dented is not None:
             shape = self.dented
         points, pitch = shape.points, float(self.pitch[number])
         if abs(pitch) > 1e-4:
@@ -76,7 +94,7 @@ class Mover:
     ]:  # fmt: skip
         """Return which lamps shine, and how; a later one outshines an earlier."""
         lights = int(self.motion.lights[number])
-        if self.dented is not None and number >= self.contact_frame:
+        if self.contact is not None and number >= self.contact_frame:
             lights |= LEFT | RIGHT  # the warning lights of a car that has crashed
         on: list[tuple[str, tuple[float, float, float]]] = []
         if light.lamps:
@@ -103,16 +121,14 @@ def mover(
     speed = np.linalg.norm(motion.velocity, axis=1)
     travelled = np.concatenate([[0.0], np.cumsum((speed[1:] + speed[:-1]) / 2 / fps)])
     travelled += float(random.uniform(0, 2))
-    mesh = dented = None
     frame = len(times_s)
-    if body.kind not in (*ON_FOOT, *ON_TWO_WHEELS):
-        size = (body.length, body.width, body.height)
-        mesh = vehicle(body.kind, size, BODY_COLOURS[colour], int(random.integers(6)))
-        if contact is not None:
-            frame = int(np.searchsorted(times_s, contact.time_s - 1e-6))
-            dented = _dented(mesh, body, contact)
+    if contact is not None:
+        frame = int(np.searchsorted(times_s, contact.time_s - 1e-6))
+    variant = int(random.integers(6))
     clothes = choose_clothes(colour, random)
-    return Mover(body, motion, travelled, _dive(motion, fps), mesh, dented, frame, clothes)
+    return Mover(
+        body, motion, travelled, _dive(motion, fps), colour, variant, contact, frame, clothes
+    )
 
 
 def _dive(motion: Motion, fps: float) -> np.ndarray:
@@ -134,15 +150,23 @@ def _dented(mesh: Mesh, body: Body, contact: Contact) -> Polygons:
     struck = np.array([c * away[0] + s * away[1], -s * away[0] + c * away[1]])
     half = np.array([body.length, body.width]) / 2
     struck = np.clip(struck, -half, half)
-    points = mesh.polygons.points.copy()
+    shape = mesh.polygons
+    points = shape.points.copy()
     distance = np.linalg.norm(points[:, :2] - struck, axis=1)
     share = np.clip(1 - distance / _DENT_REACH_M, 0, 1)[:, None]
+    # Wheels stay round.
+    firm = np.isin(np.repeat(np.arange(len(shape.colours)), np.diff(shape.starts)), mesh.tyres)
+    share[firm] = 0.0
     # Towards the middle, and a little unevenly, as sheet metal folds.
     inward = -struck / max(float(np.linalg.norm(struck)), 1e-6)
     folds = 0.75 + 0.35 * np.sin(points[:, 2:] * 9 + points[:, :1] * 7)
     points[:, :2] += inward * share * _DENT_M * folds
     points[:, 2:] += 0.06 * share * np.sin(points[:, 1:2] * 8) * (points[:, 2:] > 0.45)
-    return mesh.polygons.moved(points)
+    normals = normals_of(points, shape.starts)
+    # What faced the camera must not vanish because its corners left one plane.
+    turned = (normals * shape.normals).sum(axis=1) < 0.6
+    normals[turned] = shape.normals[turned]
+    return shape.moved(points, normals)
 
 
 def box_corners(body: Body, places: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from math import cos, pi, sin
 
 import numpy as np
@@ -156,7 +157,11 @@ def to_world(points: np.ndarray, x: float, y: float, heading: float) -> np.ndarr
     """Turn points [..., 3] of a body's frame into the world's."""
     c, s = cos(heading), sin(heading)
     ahead, left = points[..., 0], points[..., 1]
-    return np.stack([x + c * ahead - s * left, y + s * ahead + c * left, points[..., 2]], axis=-1)
+    moved = np.empty(points.shape)
+    moved[..., 0] = x + c * ahead - s * left
+    moved[..., 1] = y + s * ahead + c * left
+    moved[..., 2] = points[..., 2]
+    return moved
 
 
 def figure_polygons(
@@ -228,6 +233,7 @@ def _length(vectors: np.ndarray) -> np.ndarray:
     return np.sqrt((vectors * vectors).sum(axis=1, keepdims=True))
 
 
+@cache
 def wheels_of(reach: float, radius: float, thick: float, *, solid: bool) -> Polygons:
     """Return two upright wheels at x = plus and minus reach, in the body's frame."""
     build = Builder()

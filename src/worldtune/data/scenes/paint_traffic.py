@@ -5,6 +5,8 @@ The bodies of a frame are projected and coloured together: NumPy's cost is by th
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from math import cos, hypot, sin
 
 import cv2
 import numpy as np
@@ -22,11 +24,13 @@ from worldtune.data.scenes.paint_backdrop import Backdrop, glow, pixel_of
 from worldtune.data.scenes.paint_movers import Mover, boxes
 from worldtune.data.scenes.paint_people import figure_polygons, to_world
 from worldtune.data.scenes.recording import BRAKE
-from worldtune.data.scenes.weather import Light
+from worldtune.data.scenes.weather import Colour, Light
 
 _FAR_M, _FAR_ON_FOOT_M = 150.0, 85.0
 _IMAGE = 0.30  # of a body, seen in a wet road
-_BEAM_M = 9.0
+_BEAM_M = 10.0
+_WHITE, _RED = (1.0, 0.92, 0.75), (1.0, 0.12, 0.08)  # of halos
+_BEAM, _COARSE = (34, 30, 21), 8
 
 
 @dataclass(frozen=True)
@@ -50,11 +54,12 @@ class Traffic:
         self._camera, self._light, self._backdrop = camera, light, backdrop
         self._mask = np.zeros(camera.size, np.uint8)
         self._scratch = np.zeros_like(backdrop.lit) if light.wet else None
-        self._movers = [mover for mover in movers if mover.motion.present.any()]
-        views = [self._when_seen(mover) for mover in self._movers]
-        self._shown = np.array([view[0] for view in views])  # bool [movers, frames]
-        self._depth = np.array([view[1] for view in views])
-        self._sunlit = np.array([view[2] for view in views])
+        views = [(mover, *self._when_seen(mover)) for mover in movers]
+        views = [view for view in views if view[1].any()]
+        self._movers = [view[0] for view in views]
+        self._shown = np.array([view[1] for view in views])  # bool [movers, frames]
+        self._depth = np.array([view[2] for view in views])
+        self._sunlit = np.array([view[3] for view in views])
 
     def _when_seen(self, mover: Mover) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         motion, camera = mover.motion, self._camera
@@ -161,8 +166,7 @@ class _Stage:
 
     def _beneath(self, canvas: np.ndarray, other: np.ndarray, margin: float) -> None:
         """Uncover another picture of the ground under each body's outline, grown by a margin."""
-        outlines = np.array([_outline(s.mover, self._number, margin) for s in self._seen])
-        pixels, depth = self._camera.project(outlines)
+        pixels, depth = self._camera.project(_outlines(self._seen, self._number, margin))
         for outline, far in zip(pixels, depth, strict=True):
             if (far > NEAR_M).all():
                 self._uncover(canvas, other, outline)
@@ -200,21 +204,31 @@ class _Stage:
 
     def beams(self, canvas: np.ndarray) -> None:
         """Throw the headlights' light on the road ahead."""
+        quads = []
         for seen in self._seen:
-            if seen.mover.mesh is None:
-                continue
-            near = seen.mover.body.length / 2 + 0.4
-            far = near + _BEAM_M
-            shape = np.array([[near, -0.8, 0], [far, -2.6, 0], [far, 2.6, 0], [near, 0.8, 0]])
-            place = seen.mover.place(self._number)
-            pixels, depth = self._camera.project(to_world(shape, *place))
-            if (depth > NEAR_M).all():
-                _add_beam(canvas, pixels)
+            if seen.mover.mesh is not None:
+                near = seen.mover.body.length / 2 + 0.4
+                far = near + _BEAM_M
+                shape = [[near, -0.8, 0], [far, -2.2, 0], [far, 2.2, 0], [near, 0.8, 0]]
+                quads.append(to_world(np.array(shape), *seen.mover.place(self._number)))
+        if not quads:
+            return
+        pixels, depth = self._camera.project(np.array(quads))
+        height, width = self._camera.size
+        # Soft light needs no detail: a small picture of it will do.
+        small = np.zeros((height // _COARSE, width // _COARSE, 3), np.uint8)
+        scale = small.shape[1] / width
+        for quad in pixels[(depth > NEAR_M).all(axis=1)]:
+            corners = pixel_corners(quad * scale)
+            cv2.fillConvexPoly(small, corners, _BEAM, cv2.LINE_AA, SHIFT)
+        small = cv2.GaussianBlur(small, (0, 0), small.shape[1] / 70)
+        cv2.add(canvas, cv2.resize(small, (width, height)), dst=canvas)
 
     def bodies(self, canvas: np.ndarray, *, blink: bool) -> None:
         """Paint the bodies; what stands nearer stays in front."""
         depth = self._backdrop.depth
-        for seen in self._seen:
+        halos = self._halos() if self._light.lamps else [[]] * len(self._seen)
+        for seen, lamps in zip(self._seen, halos, strict=True):
             box = self._box(seen)
             if box is None:
                 continue
@@ -222,8 +236,8 @@ class _Stage:
             nearer = depth[part] < seen.depth
             before = canvas[part].copy() if nearer.any() else None
             self._prepared.fill(canvas, self._lit(seen, blink=blink), seen.order)
-            if self._light.lamps and seen.mover.mesh is not None:
-                self._shine(canvas, seen)
+            for lamp in lamps:
+                glow(canvas, *lamp)
             if before is not None:
                 canvas[part][nearer] = before[nearer]
 
@@ -244,56 +258,58 @@ class _Stage:
                 self._colours[numbers] = pixel_of(self._light, lamp, seen.depth)
         return self._colours
 
-    def _shine(self, canvas: np.ndarray, seen: _Seen) -> None:
-        """Add the halo of headlights that look at the camera, and of brake lamps."""
-        body, place = seen.mover.body, seen.mover.place(self._number)
-        away = np.array(self._camera.position[:2]) - place[:2]
-        facing = float(away @ [np.cos(place[2]), np.sin(place[2])] / np.linalg.norm(away))
+    def _halos(self) -> list[list[tuple[np.ndarray, float, Colour, float]]]:
+        """Return the halos of each body's lamps: place, reach in pixels, colour, strength."""
+        halos: list[list[tuple[np.ndarray, float, Colour, float]]] = [[] for _ in self._seen]
         strength = 0.75 if self._light.dark else 0.4
-        ends = [(1, facing, (1.0, 0.92, 0.75), 0.55)]
-        if int(seen.mover.motion.lights[self._number]) & BRAKE:
-            ends.append((-1, -facing, (1.0, 0.12, 0.08), 0.5))
-        for end, towards, colour, reach in ends:
-            if towards <= 0.05:
+        eye, lamps, told = np.array(self._camera.position[:2]), [], []
+        for row, seen in enumerate(self._seen):
+            if seen.mover.mesh is None:
                 continue
-            lamps = np.array(
-                [[end * body.length / 2, s * body.width * 0.38, 0.66] for s in (-1, 1)]
-            )
-            pixels, depth = self._camera.project(to_world(lamps, *place))
-            for pixel, far in zip(pixels, depth.tolist(), strict=True):
-                if far > 2:
-                    glow(canvas, pixel, self._camera.focal * reach / far, colour,
-                         strength * towards)  # fmt: skip
+            body, place = seen.mover.body, seen.mover.place(self._number)
+            away = eye - place[:2]
+            facing = float(away[0] * cos(place[2]) + away[1] * sin(place[2])) / hypot(*away)
+            braking = int(seen.mover.motion.lights[self._number]) & BRAKE
+            if facing < 0.05 and not (braking and facing < -0.05):
+                continue
+            end, colour, reach = (1, _WHITE, 0.55) if facing > 0 else (-1, _RED, 0.5)
+            x, y = end * body.length / 2, body.width * 0.38
+            lamps.append(to_world(np.array([[x, -y, 0.66], [x, y, 0.66]]), *place))
+            told.append((row, colour, reach, strength * abs(facing)))
+        if lamps:
+            pixels, depth = self._camera.project(np.array(lamps))
+            for (row, colour, reach, bright), places, fars in zip(
+                told, pixels, depth.tolist(), strict=True
+            ):
+                halos[row] = [
+                    (place, self._camera.focal * reach / far, colour, bright)
+                    for place, far in zip(places, fars, strict=True)
+                    if far > 2
+                ]
+        return halos
 
 
 def _hull(pixels: np.ndarray) -> np.ndarray:
     return cv2.convexHull(pixels.astype(np.float32))[:, 0]
 
 
-def _outline(mover: Mover, number: int, margin: float) -> np.ndarray:
-    """Return the outline on the ground, with cut corners, float64 [8, 3]."""
-    half = np.array([mover.body.length, mover.body.width]) / 2 + margin
-    x, y = np.maximum(half, 0.12)
-    cut = min(0.35, 0.6 * float(min(x, y)))
-    corners = np.array([
-        [x - cut, -y, 0], [x, cut - y, 0], [x, y - cut, 0], [x - cut, y, 0],
-        [cut - x, y, 0], [-x, y - cut, 0], [-x, cut - y, 0], [cut - x, -y, 0],
+def _outlines(seen: Sequence[_Seen], number: int, margin: float) -> np.ndarray:
+    """Return the bodies' outlines on the ground, float64 [n, 8, 3]."""
+    local = np.array([_outline(s.mover.body.length, s.mover.body.width, margin) for s in seen])
+    x, y, heading = np.array([s.mover.place(number) for s in seen]).T[..., None]
+    c, s = np.cos(heading), np.sin(heading)
+    moved = np.zeros((len(seen), 8, 3))
+    moved[..., 0] = x + c * local[..., 0] - s * local[..., 1]
+    moved[..., 1] = y + s * local[..., 0] + c * local[..., 1]
+    return moved
+
+
+@lru_cache(maxsize=512)
+def _outline(length: float, width: float, margin: float) -> np.ndarray:
+    """Return an outline with cut corners, float64 [8, 2]."""
+    x, y = max(length / 2 + margin, 0.12), max(width / 2 + margin, 0.12)
+    cut = min(0.35, 0.6 * min(x, y))
+    return np.array([
+        [x - cut, -y], [x, cut - y], [x, y - cut], [x - cut, y],
+        [cut - x, y], [-x, y - cut], [-x, cut - y], [cut - x, -y],
     ])  # fmt: skip
-    return to_world(corners, *mover.place(number))
-
-
-def _add_beam(canvas: np.ndarray, pixels: np.ndarray) -> None:
-    """Add a soft patch of light over a quad [4, 2] of the ground."""
-    box = box_of(pixels.min(axis=0), pixels.max(axis=0), canvas.shape[:2], 8)
-    if box is None:
-        return
-    step = max(canvas.shape[1] // 112, 1)
-    high, wide = (box[1] - box[0]) // step + 1, (box[3] - box[2]) // step + 1
-    mask = np.zeros((high, wide), np.uint8)
-    corners = pixel_corners((pixels - [box[2], box[0]]) / step)
-    cv2.fillConvexPoly(mask, corners, (46,), cv2.LINE_AA, SHIFT)
-    mask = cv2.GaussianBlur(mask, (0, 0), max(high, wide) * 0.06 + 0.5)
-    mask = cv2.resize(mask, (box[3] - box[2], box[1] - box[0]), interpolation=cv2.INTER_LINEAR)
-    part = canvas[box[0] : box[1], box[2] : box[3]]
-    warm = (mask[..., None] * np.array([1.0, 0.9, 0.66])).astype(np.uint8)
-    cv2.add(part, warm, dst=part)

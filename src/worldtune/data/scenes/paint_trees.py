@@ -1,7 +1,7 @@
 """Trees, hedges, lamp posts, signal poles and street furniture, as polygons in the world."""
 
 from itertools import pairwise
-from math import cos, pi, sin
+from math import cos, hypot, pi, sin
 
 import numpy as np
 
@@ -20,10 +20,14 @@ def post(
     sides: int = 6,
 ) -> None:  # fmt: skip
     """Add a tapered post between two places."""
-    along = (end - start) / max(float(np.linalg.norm(end - start)), 1e-9)
-    side = np.cross(along, [0.0, 0.0, 1.0] if abs(along[2]) < 0.9 else [1.0, 0.0, 0.0])
-    side /= np.linalg.norm(side)
-    up = np.cross(along, side)
+    ax, ay, az = (end - start).tolist()
+    length = max((ax * ax + ay * ay + az * az) ** 0.5, 1e-9)
+    ax, ay, az = ax / length, ay / length, az / length
+    # Two directions across the post, at right angles.
+    flat = hypot(ax, ay)
+    side = np.array([ay / flat, -ax / flat, 0.0] if flat > 1e-6 else [1.0, 0.0, 0.0])
+    sx, sy, _ = side.tolist()
+    up = np.array([-az * sy, az * sx, ax * sy - ay * sx])
     turns = np.arange(sides + 1) * 2 * pi / sides
     ring = np.cos(turns)[:, None] * side + np.sin(turns)[:, None] * up
     for a, b in pairwise(ring):
