@@ -126,11 +126,15 @@ def slide(one: Moving, other: Moving, seconds: float, rate_hz: int) -> np.ndarra
     rows = [[(b.x, b.y, b.heading) for b in (one, other)]]
     for step in range(1, round(seconds * _STEPS_HZ) + 1):
         at = touch(one, other)
+        was = one, other
         if at is not None:
             one, other = _part(*collide(one, other, at), at)
         one, other = _roll(one), _roll(other)
         if step % every == 0:
             rows.append([(b.x, b.y, b.heading) for b in (one, other)])
+        if (one, other) == was:
+            break
+    rows += rows[-1:] * (round(seconds * rate_hz) + 1 - len(rows))
     return np.array(rows).transpose(1, 0, 2)
 
 

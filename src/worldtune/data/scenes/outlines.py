@@ -62,11 +62,16 @@ def inside(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:
 
 def outside_by(points: np.ndarray, polygons: tuple[np.ndarray, ...]) -> np.ndarray:
     """Return how far points [n, 2] lie outside all polygons; 0 in one of them."""
-    far = np.full(points.shape[:-1], np.inf)
+    out = np.arange(len(points))
     for polygon in polygons:
-        near = distance_to_ring(points, polygon)
-        near[inside(points, polygon)] = 0.0
-        far = np.minimum(far, near)
+        low, high = polygon.min(0), polygon.max(0)
+        near = ((points[out] >= low) & (points[out] <= high)).all(1)
+        within = near.copy()
+        within[near] = inside(points[out[near]], polygon)
+        out = out[~within]
+    far = np.zeros(len(points))
+    if len(out):
+        far[out] = np.min([distance_to_ring(points[out], polygon) for polygon in polygons], axis=0)
     return far
 
 

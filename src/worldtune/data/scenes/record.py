@@ -5,15 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import get_args
 
 import numpy as np
 
 from worldtune.data.scenes.library import RECORDED, write_files
-from worldtune.data.scenes.network import Network, build_network, plans
+from worldtune.data.scenes.network import Network, build_network
+from worldtune.data.scenes.network_plans import plans
 from worldtune.data.scenes.record_drivers import Mishap, mishaps
 from worldtune.data.scenes.record_pair import Pair, record_pair
-from worldtune.data.scenes.recording import Cause
+from worldtune.data.scenes.recording import CAUSES, Cause
 from worldtune.data.scenes.simulate import STEP_HZ, Traffic, simulate
 from worldtune.errors import RunError
 
@@ -101,7 +101,7 @@ class _Search:
         margin = 8 * STEP_HZ
         chances = list(mishaps(traffic, margin, traffic.steps - margin, rng))
         order = rng.permutation(len(chances))
-        waiting: dict[Cause, list[Mishap]] = {cause: [] for cause in get_args(Cause)}
+        waiting: dict[Cause, list[Mishap]] = {cause: [] for cause in CAUSES}
         for at in order:
             waiting[chances[at].cause].append(chances[at])
         # One simulation gives a few, so that the traffic varies.
@@ -119,7 +119,7 @@ class _Search:
         used: list[Mishap] = []
         tries: Counter[Cause] = Counter()
         while len(pairs) < wanted:
-            left = [cause for cause, list_ in waiting.items() if list_ and tries[cause] < _TRIES]
+            left: list[Cause] = [c for c in CAUSES if waiting[c] and tries[c] < _TRIES]
             if not left:
                 break
             cause = min(left, key=lambda c: self.causes[c])

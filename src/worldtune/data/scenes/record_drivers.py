@@ -214,7 +214,8 @@ def _meeting(one: Track, other: Track, step: int) -> float | None:
     boxes = []
     for track in (one, other):
         rows = between(track, moments)
-        boxes.append(corners(*rows.T, np.array([track.length, track.width])))
+        size = np.array([track.length, track.width])
+        boxes.append(corners(rows[:, 0], rows[:, 1], rows[:, 2], size))
     apart = depth(boxes[0], boxes[1]) < 0
     return float(moments[np.flatnonzero(apart)[-1]]) if apart.any() else None
 

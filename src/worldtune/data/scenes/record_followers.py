@@ -60,13 +60,13 @@ class _Stopping:
         if fixed in self.pair:
             near[list(self.pair)] = False
         found: tuple[int, int] | None = None
-        for other in np.flatnonzero(near.any(1)):
+        for other in np.flatnonzero(near.any(1)).tolist():
             deep = depth(self.boxes[fixed][near[other]], self.boxes[other][near[other]])
             hits = np.flatnonzero(near[other])[deep > -_TOO_NEAR_M]
             if len(hits) and not self._both_as_they_were(fixed, other):
                 step = int(hits[0])
                 if found is None or step < found[1]:
-                    found = (int(other), step)
+                    found = (other, step)
         return found
 
     def _both_as_they_were(self, one: int, other: int) -> bool:

@@ -9,13 +9,14 @@ from worldtune.data.scenes.playback import motion_at
 from worldtune.data.scenes.recording import REGION_M, Layout, Recording
 
 MOMENTS_HZ = 16
-# The camera is never nearer than this to a place where something may come or go.
 _GRAZE_M = 0.04
+_TOUCH_M = 0.08
 _ROAD_MARGIN_M = 0.6
 _SLIDES_OFF_M = 1.8
 _CALM_MPS2 = 9.0
 _WALK_MPS2 = 6.0
 _TURN_RAD_S = 1.6
+_SKIDS = 0.5  # of the rear axle, sideways over forward speed
 _VEHICLES_SEEN = 4
 
 
@@ -70,7 +71,7 @@ def broken_rules(recording: Recording) -> list[str]:
     """Return what is wrong with a recording, in words; nothing where it keeps all rules."""
     seen = moments(recording)
     told = [f"{one} and {other} overlap" for one, other in _overlapping(recording, seen)]
-    told += _leaps(recording, seen)
+    told += _leaps(recording, seen) + _skids(recording, seen) + _misses(recording, seen)
     told += _pops(recording)
     told += _off_road(recording.layout, recording, seen)
     vehicles = sum(body.kind != "pedestrian" for body in recording.bodies)
@@ -126,6 +127,37 @@ def _leaps(recording: Recording, seen: Moments) -> list[str]:
         if not walks and turn[number, :upto].max(initial=0) > _TURN_RAD_S:
             told.append(f"{number} ({body.kind}) spins")
     return told
+
+
+def _skids(recording: Recording, seen: Moments) -> list[str]:
+    """Return who moves sideways, as wheels do not: seen at the rear axle."""
+    ahead, aside = np.cos(seen.heading), np.sin(seen.heading)
+    back = 0.35 * seen.sizes[:, :1]
+    step_x = np.gradient(seen.x - back * ahead, axis=1) * MOMENTS_HZ
+    step_y = np.gradient(seen.y - back * aside, axis=1) * MOMENTS_HZ
+    sideways = np.abs(step_y * ahead - step_x * aside)
+    forward = np.abs(step_x * ahead + step_y * aside)
+    slips = np.where(seen.present, sideways / np.maximum(forward, 1.5), 0)
+    # A gradient at the end of a track mixes it with where it is not.
+    slips[:, 1:-1] *= seen.present[:, :-2] & seen.present[:, 2:]
+    contact = recording.contact
+    if contact is not None:
+        slips[list(contact.bodies), int(contact.time_s * MOMENTS_HZ) - 1 :] = 0
+    return [
+        f"{number} ({body.kind}) skids"
+        for number, body in enumerate(recording.bodies)
+        if body.kind != "pedestrian" and slips[number].max() > _SKIDS
+    ]
+
+
+def _misses(recording: Recording, seen: Moments) -> list[str]:
+    contact = recording.contact
+    if contact is None:
+        return []
+    one, other = contact.bodies
+    at = round(contact.time_s * MOMENTS_HZ)
+    deep = float(depth(seen.boxes[one, at], seen.boxes[other, at]))
+    return [] if deep > -_TOUCH_M else [f"{one} and {other} miss each other by {-deep:.2f} m"]
 
 
 def _pops(recording: Recording) -> list[str]:

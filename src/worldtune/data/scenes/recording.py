@@ -15,6 +15,7 @@ BodyKind = Literal[
 ]
 MarkingKind = Literal["edge", "divider", "centre", "stop"]
 Cause = Literal["red_light", "rear_end", "turning", "lane_change"]
+CAUSES: tuple[Cause, ...] = ("red_light", "rear_end", "turning", "lane_change")
 SceneKind = Literal["normal", "accident"]
 SignalState = Literal["red", "amber", "green"]
 SIGNAL_STATES: tuple[SignalState, ...] = ("red", "amber", "green")  # the codes 0, 1, 2

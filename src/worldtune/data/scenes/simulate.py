@@ -8,7 +8,8 @@ from xml.etree import ElementTree as Xml
 
 import numpy as np
 
-from worldtune.data.scenes.network import ARM_M, INSTALL_SUMO, Network
+from worldtune.data.scenes.network import INSTALL_SUMO, Network
+from worldtune.data.scenes.network_plans import ARM_M
 from worldtune.data.scenes.recording import LEFT, REGION_M, RIGHT, BodyKind
 from worldtune.errors import DataError
 
@@ -36,15 +37,15 @@ class Model:
 
 
 MODELS: dict[BodyKind, Model] = {
-    "car": Model(4.4, 1.8, 1.48, 0.42, "passenger", 2.6, mass_kg=1400),
-    "suv": Model(4.7, 1.92, 1.74, 0.17, "passenger", 2.6, mass_kg=1900),
-    "van": Model(5.4, 2.0, 2.3, 0.09, "delivery", 2.1, mass_kg=2300),
-    "pickup": Model(5.4, 1.95, 1.85, 0.09, "passenger", 2.3, mass_kg=2200),
-    "bus": Model(10.8, 2.5, 3.1, 0.04, "bus", 1.4, mass_kg=11000),
-    "truck": Model(7.6, 2.4, 3.1, 0.06, "truck", 1.4, mass_kg=8000),
-    "motorcycle": Model(2.15, 0.8, 1.6, 0.07, "motorcycle", 3.0, mass_kg=280, aside_m=0.4),
-    "bicycle": Model(1.8, 0.6, 1.75, 0.06, "bicycle", 1.2, 5.5, mass_kg=90, aside_m=0.9),
-    "pedestrian": Model(_PERSON_M, _PERSON_M, 1.74, 0.0, "pedestrian", 1.5, 1.4, mass_kg=75),
+    "car": Model(4.4, 1.8, 1.48, 0.42, "passenger", 2.6, mass_kg=1400.0),
+    "suv": Model(4.7, 1.92, 1.74, 0.17, "passenger", 2.6, mass_kg=1900.0),
+    "van": Model(5.4, 2.0, 2.3, 0.09, "delivery", 2.1, mass_kg=2300.0),
+    "pickup": Model(5.4, 1.95, 1.85, 0.09, "passenger", 2.3, mass_kg=2200.0),
+    "bus": Model(10.8, 2.5, 3.1, 0.04, "bus", 1.4, mass_kg=11000.0),
+    "truck": Model(7.6, 2.4, 3.1, 0.06, "truck", 1.4, mass_kg=8000.0),
+    "motorcycle": Model(2.15, 0.8, 1.6, 0.07, "motorcycle", 3.0, mass_kg=280.0, aside_m=0.4),
+    "bicycle": Model(1.8, 0.6, 1.75, 0.06, "bicycle", 1.2, 5.5, mass_kg=90.0, aside_m=0.9),
+    "pedestrian": Model(_PERSON_M, _PERSON_M, 1.74, 0.0, "pedestrian", 1.5, 1.4, mass_kg=75.0),
 }
 _SIZES = (0.95, 1.0, 1.05)
 
