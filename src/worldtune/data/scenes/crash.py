@@ -13,8 +13,8 @@ from worldtune.data.scenes.outlines import corners, inside
 
 RESTITUTION = 0.15
 _FRICTION = 0.45  # of sheet metal on sheet metal
-_GRIP_MPS2 = 7.0  # of tyres pushed sideways
-_TURN_GRIP = 0.55  # of tyres that a spin drags along, as a share of gravity
+_GRIP_MPS2 = 6.0  # of tyres pushed sideways
+_TURN_GRIP = 0.4  # of tyres that a spin drags along, as a share of gravity
 _STEPS_HZ = 240
 # Slower than this bodies no longer bounce.
 _BOUNCE_MPS = 1.0
@@ -35,7 +35,7 @@ class Moving:
     length: float
     width: float
     mass: float
-    brakes: float = 4.5  # of the driver, m/s2
+    brakes: float = 4.0  # of the driver, m/s2
 
     @property
     def inertia(self) -> float:

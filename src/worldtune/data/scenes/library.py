@@ -181,6 +181,9 @@ def _unpack(raw: bytes, kind: SceneKind, places: dict[str, Layout]) -> Iterable[
         for name, *size, first, count in entry["bodies"]:
             track = restore(_sums(words[: 3 * count].reshape(count, 3, order="F")))
             lights = np.cumsum(codes[:count], dtype=np.uint8)
+            # All who ask share them.
+            track.setflags(write=False)
+            lights.setflags(write=False)
             length, width, height = (cm / 100 for cm in size)
             bodies.append(Body(name, length, width, height, first, track, lights))
             words, codes = words[3 * count :], codes[count:]

@@ -24,8 +24,8 @@ _NEAR_M = 36.0  # of the centre
 _HASTE_MPS2 = 1.6
 _AWAY_MPS2 = 2.6  # from a stop
 _LANE_M = 3.4
-_CHANGE_S = 2.2
-_CHANGES_OVER_M = 12.0  # at least so fast, over half the horizon
+_CHANGE_S = 2.5
+_CHANGES_OVER_M = 19.0  # at least so fast, over half the horizon: slower, a car would turn much
 _STRAIGHT_RAD = 0.15
 _DRIFT_M, _DRIFTS_S = 0.55, 3.0  # within the lane, of who does not look
 _SEES_LATE = 0.6  # share of the bad drivers who brake at the last moment
@@ -230,14 +230,24 @@ def _cause(
     apart = abs((at - theirs + np.pi) % (2 * np.pi) - np.pi)
     same_way = apart < _SAME_WAY_RAD
     if changes_lane:
-        return "lane_change" if same_way else None
-    if same_way:
+        # A change that is over long before is a rear end.
+        soon = row < _CHANGE_S * STEP_HZ * 1.1
+        return "lane_change" if same_way and soon else None
+    if same_way and _is_ahead(bad, row, other, step):
         return "rear_end"
     red = _passed_red(traffic, bad, row)
     if red:
         return "red_light"
     turns = np.abs(traffic.tracks[driver].heading - bad.heading[0]).max() > _TURNS_RAD
     return "turning" if turns and red is not None else None
+
+
+def _is_ahead(bad: Track, row: int, other: Track, step: int) -> bool:
+    """Tell whether another is in front of a driver's bumper."""
+    at = int(np.clip(step - other.first, 0, len(other.x) - 1))
+    away = (other.x[at] - bad.x[row]) * np.cos(bad.heading[row])
+    away += (other.y[at] - bad.y[row]) * np.sin(bad.heading[row])
+    return bool(away > bad.length / 2)
 
 
 def _passed_red(traffic: Traffic, bad: Track, row: int) -> bool | None:

@@ -16,8 +16,9 @@ from worldtune.data.scenes.simulate import MODELS, STEP_HZ, Track, Traffic
 BEFORE_S, AFTER_S = 6.5, 6.0
 _SAMPLES = round((BEFORE_S + AFTER_S) * RATE_HZ) + 1
 _CONTACT_STEP = round(BEFORE_S * STEP_HZ)
+_BRAKES_MPS2 = (2.2, 5.0)  # of shaken drivers
 # Less cannot be seen from a traffic camera; more looks like a cannon.
-_WEAKEST_MPS, _STRONGEST_MPS = 4.2, 11.0
+_WEAKEST_MPS, _STRONGEST_MPS = 4.6, 11.5
 
 
 @dataclass(frozen=True)
@@ -166,8 +167,8 @@ def _impact(one: Track, other: Track, rng: np.random.Generator) -> _Hit | str:
     if row != len(one.x) - 1:
         return "the contact is off its step"
     before = (
-        _moving(one, row, float(rng.uniform(3.0, 6.0))),
-        _moving(other, _CONTACT_STEP - other.first, float(rng.uniform(3.0, 6.0))),
+        _moving(one, row, float(rng.uniform(*_BRAKES_MPS2))),
+        _moving(other, _CONTACT_STEP - other.first, float(rng.uniform(*_BRAKES_MPS2))),
     )
     at = crash.touch(*before)
     if at is None:
