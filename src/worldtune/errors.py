@@ -20,6 +20,18 @@ class WorldtuneError(Exception):
     """Something that ends a command with a message and no traceback."""
 
     exit_status = ExitStatus.FAILED
+    # Of several processes that fail, which one says why: None where it is the first one's turn.
+    speaks: bool | None = None
+
+
+class QuietError(WorldtuneError):
+    """The end of a process whose run another process has ended and told of."""
+
+    speaks = False
+
+    def __init__(self, exit_status: ExitStatus) -> None:
+        super().__init__("another process of the run said why")
+        self.exit_status = exit_status
 
 
 class RunError(WorldtuneError):

@@ -55,7 +55,11 @@ def test_a_dry_run_shows_settings_and_notices_and_what_a_real_run_would_refuse(c
     assert lines[0] == "Config:"
     assert "    max_iter: 2000" in lines
     assert "Notice: 'data_val' is understood as 'dataloader_val'" in lines
-    refused = "model_parallel.context_parallel_size=2 is not supported yet; use data ranks"
+    refused = (
+        "model_parallel.context_parallel_size=2 needs a multiple of 2 processes, and the run was "
+        "launched as 1; launch it with torchrun --nproc_per_node=2 or a multiple of it, or set "
+        "model_parallel.context_parallel_size to 1"
+    )
     assert f"Notice: a real run stops here: {refused}" in lines
 
 
@@ -121,8 +125,27 @@ def test_validation_on_images_is_refused_where_it_would_be_done(capsys):
     assert "dataloader_val.dataset.kind='mock' is not supported yet" in capsys.readouterr().err
 
 
-def test_a_real_run_of_several_processes_is_refused(capsys, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
+def test_sizes_that_do_not_fit_the_launch_are_told_with_those_that_would(capsys, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "6")
+    words = (
+        "model_parallel.context_parallel_size=4",
+        "model_parallel.tensor_model_parallel_size=2",
+    )
 
-    assert launch([f"--experiment={TINY}"]) == 2
-    assert "launched as 2 processes, which is not supported yet" in capsys.readouterr().err
+    assert launch([f"--experiment={TINY}", *words]) == 2
+    assert capsys.readouterr().err == (
+        "RecipeError: model_parallel.context_parallel_size=4 and "
+        "model_parallel.tensor_model_parallel_size=2 need a multiple of 8 processes, and the run "
+        "was launched as 6; launch it with torchrun --nproc_per_node=8 or a multiple of it, or set "
+        "model_parallel.context_parallel_size to 1 or 3\n  (set by the command line)\n"
+    )
+
+
+def test_weights_that_are_not_there_are_told_before_torch_is_imported(capsys, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    monkeypatch.setitem(sys.modules, "worldtune.train.run", None)  # importing it would fail
+
+    assert launch([f"--experiment={FULL}"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("RecipeError: checkpoints/nvidia/Cosmos-Predict2-2B-Video2World/")
+    assert "hf download nvidia/Cosmos-Predict2-2B-Video2World" in told

@@ -40,10 +40,18 @@ CASES = {
     "on, like dataloader_val.dataset.dataset_dir=...": {"dataloader_val": None},
     "model_parallel.pipeline_model_parallel_size is 2; expected 1: blocks are not shared out over "
     "processes": {"model_parallel__pipeline_model_parallel_size": 2},
-    f"model_parallel.context_parallel_size is 2; expected a divisor of the 5 latent frames "
-    f"({PIPE}.state_t)": {"model_parallel__context_parallel_size": 2},
+    f"model_parallel.context_parallel_size is 6; expected at most the 5 latent frames "
+    f"({PIPE}.state_t), so that every process has some": {
+        "model_parallel__context_parallel_size": 6
+    },
+    "model_parallel.context_parallel_size times model_parallel.tensor_model_parallel_size is 6; "
+    f"expected at most the 5 latent frames ({PIPE}.state_t), so that every process has some": {
+        "model_parallel__context_parallel_size": 3,
+        "model_parallel__tensor_model_parallel_size": 2,
+        "model_parallel__sequence_parallel": True,
+    },
     f"model_parallel.tensor_model_parallel_size is 3; expected a divisor of the 4 heads "
-    f"({PIPE}.net.num_heads)": {"model_parallel__tensor_model_parallel_size": 3},
+    f"({PIPE}.net.num_heads): 1, 2, 4": {"model_parallel__tensor_model_parallel_size": 3},
     f"{DATA}.mix is empty; expected folders and their shares": {
         "dataloader_train__dataset__mix": {},
         "dataloader_train__dataset__dataset_dir": None,
@@ -110,7 +118,7 @@ CASES = {
     },
     "model.config.lora_alpha is -1.0; expected more than 0": {"model__config__lora_alpha": -1.0},
     "model.config.use_dora is true and model_parallel.tensor_model_parallel_size is 2; expected 1: "
-    "DoRA trains on one process or on data ranks, LoRA on any": {
+    "DoRA trains on data and context ranks, LoRA on any": {
         "model__config__train_architecture": "lora",
         "model__config__use_dora": True,
         "model_parallel__tensor_model_parallel_size": 2,
@@ -123,13 +131,11 @@ def test_settings_that_do_not_fit_together_are_told(message):
     assert told(**CASES[message]) == message
 
 
-def test_dora_is_refused_where_processes_share_a_clip():
-    with pytest.raises(RecipeError) as error:
-        composed(LORA, "model.config.use_dora=true")
+def test_dora_trains_where_processes_share_a_clips_frames():
+    recipe = composed(LORA, "model.config.use_dora=true").recipe
 
-    text = "model.config.use_dora is true and model_parallel.context_parallel_size is 2"
-    assert str(error.value).startswith(text)
-    assert "model_parallel.context_parallel_size by experiment" in str(error.value)
+    assert recipe.model.config.use_dora
+    assert recipe.model_parallel.context_parallel_size == 2
 
 
 def test_the_clips_of_validation_are_checked_when_it_is_on():

@@ -28,10 +28,6 @@ KEYS = {key: leaf for keys in KEYS_OF.values() for key, leaf in keys.items()}
 # Settings that nothing reads yet. An entry goes as soon as its setting is read.
 NOT_YET_READ = {
     "predict2": {
-        # Of use to several processes only.
-        "trainer.distributed_parallelism",
-        "trainer.timeout_period",
-        "model.config.fsdp_shard_size",
         # Cosmos-Reason1, which a real run refuses.
         "model.config.pipe_config.text_encoder.cosmos_reason1.ckpt_path",
         "model.config.pipe_config.text_encoder.cosmos_reason1.num_tokens",
@@ -73,8 +69,7 @@ NOT_YET_READ = {
         "model.tokenizer.pixel_chunk_duration",
         "model.tokenizer.temporal_compression_factor",
         "model.use_torch_compile",
-        "trainer.distributed_parallelism",
-        "trainer.timeout_period",
+        "model_parallel.context_parallel_size",
     },
 }
 

@@ -132,7 +132,7 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
      "branch too is trained on a base that was trained before"),
     # Sections that all recipes share.
     (TINY, {"model_parallel.tensor_model_parallel_size": 3}, "model_parallel.tensor_model_parallel_"
-     "size is 3; expected a divisor of the 2 heads (model.net.num_heads)"),
+     "size is 3; expected a divisor of the 2 heads (model.net.num_heads): 1, 2"),
     (TINY, {"optimizer.betas": [0.9, 1.0]}, "optimizer.betas[1] is 1.0; expected 0 or more and "
      "less than 1"),
     (TINY, {"job.name": "../other"}, "job.name is '../other'; expected a folder's name under the "

@@ -65,7 +65,7 @@ def test_a_bad_clip_is_an_error_with_its_own_message():
 
 
 def test_validation_passes_are_alike():
-    batches = OnePass(ORDER, Shares(8), drop_last=False)
+    batches = OnePass(ORDER, 8, drop_last=False)
     loader = Loader(Still(), batches, batch_size=8)
 
     first, second = ([batch.names for batch in loader] for _ in range(2))

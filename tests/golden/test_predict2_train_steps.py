@@ -124,7 +124,6 @@ def test_the_loop_takes_the_original_steps(predict2, close, variant: str):
         grad_accum_iter=1,
         max_iter=len(run["steps"]),
         save_iter=10**9,
-        data_ranks=1,
         progress=Progress(),
         batches=_batches(sizes),
         save=lambda: None,

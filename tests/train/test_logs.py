@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -24,15 +25,15 @@ from tests.train.tiny import (
 from worldtune.config.compose import compose
 from worldtune.config.files import read_config
 from worldtune.config.predict2 import Predict2Recipe
+from worldtune.parallel.layout import Layout
 from worldtune.recipes.predict2 import PREDICT2
 from worldtune.train import logs
 from worldtune.train.curve import LossCurve
 from worldtune.train.logs import LogLine, ProgressBar, log_lines, read_metrics
 from worldtune.train.monitors import DeviceMonitor
 from worldtune.train.report import StepReport
-from worldtune.train.run import _processes
-from worldtune.train.setup import choose_device
 from worldtune.train.start import STATES
+from worldtune.train.together import launch_lines
 
 LINES = """\
 [INFO] Starting training on single node with 1 CPU process...
@@ -114,12 +115,22 @@ def test_a_slow_step_keeps_three_digits_of_its_speed(
 
 
 def test_the_start_is_told_as_in_the_documents(monkeypatch: pytest.MonkeyPatch):
-    device = choose_device()
-    kinds = {"cpu": ("1 CPU process", "8 CPU processes"), "cuda": ("1 GPU", "8 GPUs")}
-    monkeypatch.setenv("WORLD_SIZE", "8")
-    assert [_processes(device.__class__(kind)) for kind in kinds] == ["8 CPU processes", "8 GPUs"]
-    monkeypatch.delenv("WORLD_SIZE")
-    assert [_processes(device.__class__(kind)) for kind in kinds] == ["1 CPU process", "1 GPU"]
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    recipe = Layout(world=8, context=2, shard=8)
+    assert launch_lines(recipe, gpu)[:2] == [
+        "Starting training on single node with 8 GPUs...",
+        "Context parallel size: 2, Data parallel size: 4",
+    ]
+    assert launch_lines(Layout(), cpu)[0].endswith("on single node with 1 CPU process...")
+    assert launch_lines(Layout(), gpu)[0].endswith("on single node with 1 GPU...")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    two = Layout(world=8, tensor=2, shard=2, sequence=True)
+    assert launch_lines(two, cpu) == [
+        "Starting training on 2 nodes with 8 CPU processes...",
+        "Context parallel size: 1, Data parallel size: 4, Tensor parallel size: 2 with sequence "
+        "parallelism",
+        "Using FSDP with shard size 2 | device mesh: 2 x 2 x 2 (replicate x shard x tensor)",
+    ]
 
 
 def test_the_last_step_has_a_line_whatever_the_interval(runs: Tiny):

@@ -73,7 +73,7 @@ def test_gradients_of_micro_steps_add_up_in_float32():
         (layer.weight * share).sum().backward()
 
     expected = 1.0 + 2 * torch.tensor(1e-3).bfloat16().float()
-    assert torch.allclose(optimizer.gradients()[0], expected.expand(4, 6), rtol=0, atol=1e-7)
+    assert torch.allclose(optimizer.gradients()["weight"], expected.expand(4, 6), rtol=0, atol=1e-7)
     assert layer.weight.grad is None
 
 

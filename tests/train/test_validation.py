@@ -22,9 +22,11 @@ from worldtune.errors import RecipeError
 from worldtune.inference.pieces import build_tokenizer, network_config
 from worldtune.models.build import build
 from worldtune.objectives.bands import BANDS
+from worldtune.parallel.mesh import ALONE
 from worldtune.train.setup import build_learner
+from worldtune.train.share import encode_pass
 from worldtune.train.sources import find_held_out
-from worldtune.train.validation import band_losses, encode_held_out
+from worldtune.train.validation import band_losses
 
 SAMPLED = ("trainer.sample_iter=2", "model.config.pipe_config.timestamps.nfe=2")
 
@@ -62,7 +64,7 @@ def test_the_numbers_are_those_of_the_weights_that_were_saved(
     held_out = find_held_out(recipe, tokenizer)
     assert held_out is not None
     loss = build_learner(recipe, network, tokenizer).clip_loss
-    clips_held = encode_held_out(loss, held_out.one_pass(), None)
+    clips_held = encode_pass(held_out, None, loss, ALONE, torch.device("cpu"))
     losses = band_losses(loss, clips_held)
 
     assert sum(len(held.batch) for held in clips_held) == 3
@@ -79,7 +81,7 @@ def test_the_mean_of_bands_is_near_the_training_loss_of_the_same_weights(clips: 
     loss = build_learner(recipe, network, tokenizer).clip_loss
     held_out = find_held_out(recipe, tokenizer)
     assert held_out is not None
-    fixed = band_losses(loss, encode_held_out(loss, held_out.one_pass(), None))["mean"]
+    fixed = band_losses(loss, encode_pass(held_out, None, loss, ALONE, torch.device("cpu")))["mean"]
     items = [held_out.source.read(Place(number, 0, number % 3)) for number in range(90)]
     with torch.no_grad():
         sums = loss(collate(items))

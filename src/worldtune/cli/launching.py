@@ -8,11 +8,13 @@ from worldtune.checkpoint.adapter_targets import target_mistakes
 from worldtune.cli.first_process import is_first_process
 from worldtune.config.compose import Composed, compose
 from worldtune.config.files import run_folder, write_config
-from worldtune.config.mistakes import raise_all
+from worldtune.config.mistakes import Mistake, raise_all
 from worldtune.config.predict2 import Predict2Recipe
 from worldtune.config.refusals import refusals
+from worldtune.config.settings import Settings
 from worldtune.config.words import LaunchWords
-from worldtune.errors import ExitStatus, RecipeError
+from worldtune.errors import ExitStatus
+from worldtune.parallel.layout import choose_layout, wanted_by
 from worldtune.recipes.roots import choose
 from worldtune.train.needed import missing_weights
 
@@ -43,7 +45,7 @@ def dry_run(composed: Composed) -> int:
     typer.echo("".join(f"  {line}\n" for line in written.splitlines()))
     for notice in composed.notices:
         typer.echo(f"Notice: {notice}")
-    for mistake in refusals(composed.recipe):
+    for mistake in [*refusals(composed.recipe), *layout_mistakes(composed.recipe)]:
         typer.echo(f"Notice: a real run stops here: {mistake.text}")
     typer.echo(f"Settings written to {path}")
     return ExitStatus.DONE
@@ -55,9 +57,9 @@ def real_run(composed: Composed) -> int:
     Raises RecipeError for a setting whose feature does not exist yet, and for weights that are
     not there.
     """
-    stopped_by = [*refusals(composed.recipe), *missing_weights(composed.recipe)]
+    recipe = composed.recipe
+    stopped_by = [*refusals(recipe), *layout_mistakes(recipe), *missing_weights(recipe)]
     raise_all(stopped_by, composed.origins)
-    _refuse_several_processes()
     folder = run_folder(composed.recipe.job)
     from worldtune.train.run import run_training  # brings torch, which a dry run does without
 
@@ -65,11 +67,9 @@ def real_run(composed: Composed) -> int:
     return ExitStatus.DONE
 
 
-def _refuse_several_processes() -> None:
-    """Each of several processes would train a run of its own, into the same folder."""
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    if processes > 1:
-        raise RecipeError(
-            f"the run was launched as {processes} processes, which is not supported yet; launch "
-            "it as one, without torchrun or with --nproc_per_node=1"
-        )
+def layout_mistakes(recipe: Settings) -> list[Mistake]:
+    """Where the sizes of a recipe do not fit the processes that it was launched as."""
+    if not isinstance(recipe, Predict2Recipe):
+        return []
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    return choose_layout(wanted_by(recipe), world)[1]

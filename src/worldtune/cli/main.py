@@ -12,6 +12,7 @@ import typer
 
 from worldtune.cli.demo import demo
 from worldtune.cli.download import download
+from worldtune.cli.first_process import tell
 from worldtune.cli.generate import generate
 from worldtune.cli.inspect import inspect
 from worldtune.cli.join import join
@@ -74,8 +75,7 @@ def run(words: Sequence[str]) -> int:
         mistake.show()
         return ExitStatus.MISTAKE
     except WorldtuneError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201 - the one place
-        return error.exit_status
+        return tell(error)
     except typer.Abort:
         return ExitStatus.STOPPED
     return status if isinstance(status, int) else ExitStatus.DONE

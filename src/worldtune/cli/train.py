@@ -3,13 +3,12 @@
 Nothing heavy is imported here: `--help` has half a second.
 """
 
-import sys
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from worldtune.cli.first_process import is_first_process
+from worldtune.cli.first_process import tell
 from worldtune.config.words import read_words
 from worldtune.errors import ExitStatus, WorldtuneError
 
@@ -47,9 +46,7 @@ def launch(words: Sequence[str]) -> int:
     try:
         return start(words)
     except WorldtuneError as error:
-        if is_first_process():
-            print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
-        return error.exit_status
+        return tell(error)
 
 
 def start(words: Sequence[str]) -> int:

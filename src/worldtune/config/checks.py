@@ -95,26 +95,38 @@ def check_validation(trainer: TrainerSettings, loader: LoaderSettings | None) ->
 def check_parallel(
     parallel: ModelParallelSettings, *, latent_frames: tuple[int, str], heads: tuple[int, str]
 ) -> Iterator[Mistake]:
-    """Clip and heads divide among the processes that share them.
+    """Every process that shares a clip has frames and heads of it.
 
-    `latent_frames` and `heads` are numbers, each with the key that sets it.
+    Frames need not come out even; heads must. `latent_frames` and `heads` are numbers, each
+    with the key that sets it.
     """
-    section = "model_parallel"
+    context, tensor = parallel.context_parallel_size, parallel.tensor_model_parallel_size
+    keys = [f"model_parallel.{name}" for name in _PARALLEL]
     if parallel.pipeline_model_parallel_size != 1:
-        key = f"{section}.pipeline_model_parallel_size"
         found = parallel.pipeline_model_parallel_size
-        text = f"{key} is {found}; expected 1: blocks are not shared out over processes"
-        yield Mistake(text, (key,))
-    cuts = (
-        ("context_parallel_size", parallel.context_parallel_size, latent_frames, "latent frames"),
-        ("context_parallel_size", parallel.context_parallel_size, heads, "attention heads"),
-        ("tensor_model_parallel_size", parallel.tensor_model_parallel_size, heads, "heads"),
-    )
-    for name, size, (number, source), what in cuts:
-        if number % size:
-            key = f"{section}.{name}"
-            text = f"{key} is {size}; expected a divisor of the {number} {what} ({source})"
-            yield Mistake(text, (key, source))
+        text = f"{keys[2]} is {found}; expected 1: blocks are not shared out over processes"
+        yield Mistake(text, (keys[2],))
+    number, source = heads
+    if number % tensor:
+        fits = ", ".join(str(size) for size in range(1, number + 1) if number % size == 0)
+        text = f"{keys[1]} is {tensor}; expected a divisor of the {number} heads ({source}): {fits}"
+        yield Mistake(text, (keys[1], source))
+    pieces = context * (tensor if parallel.sequence_parallel else 1)
+    number, source = latent_frames
+    if pieces > number:
+        ranks = keys[0] if pieces == context else f"{keys[0]} times {keys[1]}"
+        text = (
+            f"{ranks} is {pieces}; expected at most the {number} latent frames ({source}), so "
+            "that every process has some"
+        )
+        yield Mistake(text, (keys[0], source))
+
+
+_PARALLEL = (
+    "context_parallel_size",
+    "tensor_model_parallel_size",
+    "pipeline_model_parallel_size",
+)
 
 
 def check_loader(loader: DataLoaderSettings, name: str) -> Iterator[Mistake]:

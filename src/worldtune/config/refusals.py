@@ -25,9 +25,6 @@ PIPE = "model.config.pipe_config"
 CALLBACKS = "trainer.callbacks"
 VIDEOS = ("clips", "mock_video")
 REFUSALS: tuple[Refusal, ...] = (
-    Refusal("model_parallel.context_parallel_size", (1,), "use data ranks"),
-    Refusal("model_parallel.tensor_model_parallel_size", (1,), "use data ranks"),
-    Refusal("model_parallel.sequence_parallel", (False,), "it belongs to tensor ranks"),
     Refusal(f"{PIPE}.conditioning_strategy", ("frame_replace",), "no published weights use it"),
     Refusal(f"{PIPE}.text_encoder.cls", ("t5", "builtin"), "the published weights know T5"),
     Refusal("trainer.profiling.enable_profiling", (False,), "run under a profiler of your own"),

@@ -61,7 +61,7 @@ class ModelParallelSettings(Settings):
     )
     context_parallel_size: int = setting(1, "Processes that share one clip along time.", ge=1)
     sequence_parallel: bool = setting(
-        False, "Tensor ranks also share the tokens outside the large matrices."
+        False, "Tensor ranks also share a clip's frames outside the large matrices."
     )
     bf16: bool = setting(False, "Megatron's own word for bfloat16.")
     params_dtype: str = setting("fp32", "Megatron's precision of weights.")

@@ -119,6 +119,9 @@ class PipelineSettings(Settings):
     adjust_video_noise: bool = setting(True, "As model.config.adjust_video_noise.")
     precision: str = setting("bfloat16", "As model.config.precision.")
     rectified_flow_loss_weight_uniform: bool = setting(True, "Switch without effect in training.")
+    compile_blocks: bool = setting(
+        False, "Compile each block (torch.compile): a slower start, faster steps."
+    )
     input_video_key: str = setting("video", "Key of videos in a batch.")
     input_image_key: str = setting("images", "Key of images in a batch.")
     prompt_refiner_config: HelperModelSettings = setting(
@@ -159,7 +162,7 @@ class ModelConfig(Settings):
     init_lora_weights: bool = setting(True, "Adapters start as no change.")
     use_rslora: bool = setting(False, "Adapters add alpha / sqrt(rank), for large ranks.")
     use_dora: bool = setting(
-        False, "Adapters also train the length of every row; one process or data ranks only."
+        False, "Adapters also train the length of every row; not with tensor ranks."
     )
     precision: Literal["bfloat16", "float32"] = setting(
         "bfloat16", "Precision of weights and activations."
@@ -173,7 +176,10 @@ class ModelConfig(Settings):
         0.0, "Share of clips with a noise level of 200 to 100000 instead, 0 to 1.", ge=0, le=1
     )
     fsdp_shard_size: int = setting(
-        0, "Ranks that share out the weights; 0: none, -1: all of them.", ge=-1
+        0, "Ranks that share out the weights (with fsdp); 0: none, -1: all of them.", ge=-1
+    )
+    compile_blocks: bool = setting(
+        False, "Compile each block (torch.compile): a slower start, faster steps."
     )
     input_video_key: str = setting("video", "Key of videos in a batch.")
     input_image_key: str = setting("images", "Key of images in a batch.")

@@ -57,19 +57,14 @@ def check_adapters(config: ModelConfig, parallel: ModelParallelSettings) -> Iter
     """DoRA measures whole rows of every weight, so no process may have a part of them."""
     if config.train_architecture != "lora" or not config.use_dora:
         return
-    key = f"{CONFIG}.use_dora"
-    sizes = {
-        "tensor_model_parallel_size": parallel.tensor_model_parallel_size,
-        "context_parallel_size": parallel.context_parallel_size,
-    }
-    for name, size in sizes.items():
-        if size > 1:
-            other = f"model_parallel.{name}"
-            text = (
-                f"{key} is true and {other} is {size}; expected 1: DoRA trains on one process or "
-                "on data ranks, LoRA on any"
-            )
-            yield Mistake(text, (key, other))
+    key, other = f"{CONFIG}.use_dora", "model_parallel.tensor_model_parallel_size"
+    size = parallel.tensor_model_parallel_size
+    if size > 1:
+        text = (
+            f"{key} is true and {other} is {size}; expected 1: DoRA trains on data and context "
+            "ranks, LoRA on any"
+        )
+        yield Mistake(text, (key, other))
 
 
 def _check_pipeline(pipe: PipelineSettings) -> Iterator[Mistake]:

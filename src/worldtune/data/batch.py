@@ -25,7 +25,10 @@ class Item:
 
 @dataclass(frozen=True)
 class Batch:
-    """The clips of one forward pass, on one device."""
+    """The clips of one forward pass, on one device.
+
+    Clips that are encoded already have latents; their video has no frames.
+    """
 
     video: UInt8[Tensor, "b 3 t h w"]  # 0 to 255; to_model_range gives -1 to 1
     text: Float[Tensor, "b n d"]
@@ -34,6 +37,7 @@ class Batch:
     padding_mask: Float[Tensor, "b 1 h w"]  # 1 on padded pixels; no clip is padded here
     names: tuple[str, ...]
     captions: tuple[str, ...]
+    latents: Float[Tensor, "b c l y x"] | None = None
 
     def __len__(self) -> int:
         """Return the number of clips."""
@@ -45,15 +49,16 @@ class Batch:
             self,
             **{
                 name: tensor.to(device, non_blocking=non_blocking)
-                for name, tensor in self._tensors().items()
+                for name, tensor in self.tensors().items()
             },
         )
 
     def pin_memory(self) -> "Batch":
         """Return the batch in page-locked memory; torch's loader calls this by name."""
-        return replace(self, **{name: t.pin_memory() for name, t in self._tensors().items()})
+        return replace(self, **{name: t.pin_memory() for name, t in self.tensors().items()})
 
-    def _tensors(self) -> dict[str, Tensor]:
+    def tensors(self) -> dict[str, Tensor]:
+        """Return every tensor by its field."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in values.items() if isinstance(value, Tensor)}
 

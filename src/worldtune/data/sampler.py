@@ -1,6 +1,6 @@
 """Which places of the global order one data rank takes, batch by batch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -47,26 +47,47 @@ class EndlessBatches(Sampler[list[Place]]):
 
 
 class OnePass(Sampler[list[Place]]):
-    """This rank's batches of one epoch, for validation: every rank has as many batches.
+    """Batches of one epoch, in order.
 
-    The places left over after whole micro-batches are dropped with drop_last; without it they
-    make a smaller last batch, filled up from the start where the ranks would not get equal shares.
+    The places left over after whole batches are dropped with drop_last; without it they make a
+    smaller last batch.
     """
 
-    def __init__(self, order: ClipOrder, shares: Shares, *, drop_last: bool) -> None:
+    def __init__(self, order: ClipOrder, batch_size: int, *, drop_last: bool) -> None:
         """Take the order's first epoch."""
-        self.order, self.shares, self.drop_last = order, shares, drop_last
+        self.order, self.batch_size, self.drop_last = order, batch_size, drop_last
 
     def __len__(self) -> int:
         """Return the number of batches."""
-        length, micro_batch = self.order.epoch_length, self.shares.micro_batch
-        return length // micro_batch if self.drop_last else -(-length // micro_batch)
+        length = self.order.epoch_length
+        return length // self.batch_size if self.drop_last else -(-length // self.batch_size)
 
     def __iter__(self) -> Iterator[list[Place]]:
         """Yield the batches of the first epoch."""
-        shares, length = self.shares, self.order.epoch_length
-        for first in range(0, len(self) * shares.micro_batch, shares.micro_batch):
-            left = min(shares.micro_batch, length - first)
-            size = -(-left // shares.data_ranks)
-            start = first + shares.data_rank * size
-            yield [self.order.at((start + i) % length) for i in range(size)]
+        length = self.order.epoch_length
+        for first in range(0, len(self) * self.batch_size, self.batch_size):
+            last = min(first + self.batch_size, length)
+            yield [self.order.at(place) for place in range(first, last)]
+
+
+class Dealt(Sampler[list[Place]]):
+    """One data rank's share of batches, dealt out in turn; every rank has as many.
+
+    Where they do not come out even, a rank gets a batch of another once more; counts says of
+    each whether it is this rank's own.
+    """
+
+    def __init__(self, batches: Sequence[list[Place]], data_rank: int, data_ranks: int) -> None:
+        """Deal them out."""
+        total = len(batches)
+        numbers = range(data_rank, -(-total // data_ranks) * data_ranks, data_ranks)
+        self.batches = [batches[number % total] for number in numbers]
+        self.counts = [number < total for number in numbers]
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[Place]]:
+        """Yield them."""
+        yield from self.batches

@@ -235,17 +235,31 @@ def _fill_from_file(
 def _fill_from_state(network: Transformer, path: Path, average: bool | None) -> tuple[Which, str]:
     """Copy a state's masters or average; its data was verified when it was found."""
     with SavedState(path) as state:
-        has_average = any(key.startswith(f"{sections.AVERAGE}/") for key in state.tensors)
-        if average and not has_average:
-            raise CheckpointError(f"{path} keeps no average; leave out --ema, or use --no-ema")
-        which: Which = "average" if (has_average if average is None else average) else "network"
-        section = sections.AVERAGE if which == "average" else sections.MASTERS
         weights = network.state_dict()
-        _check_names(state, section, {name: list(w.shape) for name, w in weights.items()})
+        shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
+        section = section_of(state, shapes, average=average)
+        which: Which = "average" if section == sections.AVERAGE else "network"
         for name, weight in weights.items():
             weight.copy_(state.read(f"{section}/{name}"))
     count = len(weights)
     return which, f"{count} of {count} tensors from {path} ({which}, iteration {state.iteration})"
+
+
+def section_of(
+    state: SavedState, wanted: Mapping[str, tuple[int, ...]], *, average: bool | None
+) -> str:
+    """The section of a state that holds whole weights of these names and shapes.
+
+    average None takes the average where there is one. Errors: CheckpointError where there is
+    none and it is asked for, and where names or shapes differ.
+    """
+    has_average = any(key.startswith(f"{sections.AVERAGE}/") for key in state.tensors)
+    if average and not has_average:
+        raise CheckpointError(f"{state.path} keeps no average; leave out --ema, or use --no-ema")
+    takes = has_average if average is None else average
+    section = sections.AVERAGE if takes else sections.MASTERS
+    _check_names(state, section, {name: list(shape) for name, shape in wanted.items()})
+    return section
 
 
 def _check_names(state: SavedState, section: str, wanted: Mapping[str, list[int]]) -> None:

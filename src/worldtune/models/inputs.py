@@ -33,12 +33,14 @@ class Conditions:
 
 
 def token_grid(
-    config: TransformerConfig, latents_BCTHW: Float[Tensor, "b c t h w"], pieces: int = 1
+    config: TransformerConfig,
+    latents_BCTHW: Float[Tensor, "b c t h w"],
+    total_frames: int | None = None,
 ) -> tuple[int, int, int]:
     """One camera's tokens (frames, rows, columns) held here.
 
-    `pieces` is the number of pieces the frames are cut into. Raises RecipeError where the
-    latents do not divide into cameras and patches, or have no positions.
+    `total_frames` counts those of the whole clip where only a piece of it is held. Raises
+    RecipeError where the latents do not divide into cameras and patches, or have no positions.
     """
     _, channels, frames, rows, columns = latents_BCTHW.shape
     views, spatial, temporal = config.num_views, config.patch_spatial, config.patch_temporal
@@ -58,7 +60,7 @@ def token_grid(
             f"{temporal} long; give every camera the same number of frames."
         )
     grid = (frames // (views * temporal), rows // spatial, columns // spatial)
-    check_grid(config, grid[0] * pieces, grid[1], grid[2])
+    check_grid(config, total_frames or grid[0], grid[1], grid[2])
     return grid
 
 

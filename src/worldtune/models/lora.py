@@ -14,7 +14,8 @@ way would also keep a float32 copy of every layer's input for the backward pass.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -30,6 +31,7 @@ from worldtune.models.lora_config import (
     LoraConfig,
     is_adapter,
     match_targets,
+    part_of,
     split_name,
 )
 
@@ -96,6 +98,7 @@ class LoraLinear(nn.Linear):
         self.weight, self.bias = linear.weight, linear.bias
         self.requires_grad_(False)
         self.scale = scale
+        self.active = True
         device = linear.weight.device
         self.lora_A = _matrix((rank, linear.in_features), device)
         self.lora_B = _matrix((linear.out_features, rank), device)
@@ -103,6 +106,8 @@ class LoraLinear(nn.Linear):
 
     def forward(self, input: Float[Tensor, "*any inputs"]) -> Float[Tensor, "*any outputs"]:
         """Add the low-rank change to what the frozen layer yields."""
+        if not self.active:
+            return nn.functional.linear(input, self.weight, self.bias)
         dtype = input.dtype
         low = nn.functional.linear(input, self.lora_A.weight.to(dtype)) * self.scale
         change = nn.functional.linear(low, self.lora_B.weight.to(dtype))
@@ -186,13 +191,37 @@ def _draw(
     if part == MAGNITUDE:
         adapted = network.get_submodule(layer)
         assert isinstance(adapted, LoraLinear)
-        weight.copy_(_row_lengths(adapted.weight))
-    elif part == UP and as_no_change:
-        weight.zero_()
+        weight.copy_(fresh_magnitude(adapted.weight))
     else:
-        bound = weight.shape[1] ** -0.5
-        drawn = torch.rand(weight.shape, generator=named_generator(seed, name))
-        weight.copy_((2 * drawn - 1) * bound)
+        weight.copy_(fresh_matrix(name, tuple(weight.shape), seed, as_no_change=as_no_change))
+
+
+def fresh_matrix(
+    name: str, shape: tuple[int, ...], seed: int, *, as_no_change: bool = True
+) -> Tensor:
+    """The values, on the CPU, that an adapter's matrix A or B of this name starts with."""
+    if as_no_change and part_of(name) == UP:
+        return torch.zeros(shape)
+    drawn = torch.rand(shape, generator=named_generator(seed, name))
+    return (2 * drawn - 1) * shape[1] ** -0.5
+
+
+def fresh_magnitude(weight: Float[Tensor, "outputs inputs"]) -> Float[Tensor, " outputs"]:
+    """The lengths that DoRA starts with: those of the frozen weight's rows."""
+    return _row_lengths(weight)
+
+
+@contextmanager
+def without_adapters(network: nn.Module) -> Iterator[None]:
+    """Let a network compute what its frozen layers alone yield."""
+    adapted = [module for module in network.modules() if isinstance(module, LoraLinear)]
+    for module in adapted:
+        module.active = False
+    try:
+        yield
+    finally:
+        for module in adapted:
+            module.active = True
 
 
 def adapter_weights(network: nn.Module) -> dict[str, nn.Parameter]:

@@ -24,14 +24,17 @@ KEPT_ROTATIONS = 2
 
 @dataclass(frozen=True)
 class FrameShare:
-    """The piece of every camera's frames that this process holds: number `index` of `count`."""
+    """The piece of every camera's frames that this process holds, in frames of tokens.
 
-    index: int = 0
-    count: int = 1
+    It begins at frame `first`; the whole is `total` frames long, None where all are held.
+    """
+
+    first: int = 0
+    total: int | None = None
 
     def span(self, held: int) -> tuple[int, int]:
-        """First and last (exclusive) frame, where each piece is `held` long."""
-        return self.index * held, (self.index + 1) * held
+        """First and last (exclusive) frame of a piece that is `held` long."""
+        return self.first, self.first + held
 
 
 def check_grid(config: TransformerConfig, frames: int, rows: int, columns: int) -> None:

@@ -73,6 +73,8 @@ class Trunk(nn.Module):
         self.rotations = Rotations(config)
         # Set by whatever cuts the frames over several processes.
         self.frame_share = FrameShare()
+        # Set by whatever keeps the weights in another dtype than that of the computation.
+        self.compute_dtype: torch.dtype | None = None
 
     def prepare(
         self,
@@ -83,7 +85,7 @@ class Trunk(nn.Module):
     ) -> Prepared:
         """Everything before the first block."""
         config, dtype = self.config, self.dtype
-        grid = token_grid(config, latents_BCTHW, self.frame_share.count)
+        grid = token_grid(config, latents_BCTHW, self.frame_share.total)
         times = frame_times(time_BT, grid[0] * config.num_views, len(latents_BCTHW))
         text = captions(config, text_BND, len(latents_BCTHW)).to(dtype)
         if config.text_input_channels is not None:
@@ -116,8 +118,8 @@ class Trunk(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The weights' dtype, in which the network runs."""
-        return self.t_embedding_norm.weight.dtype
+        """The dtype in which the network runs: the weights', unless they are kept in another."""
+        return self.compute_dtype or self.t_embedding_norm.weight.dtype
 
     def _table(self, grid: tuple[int, int, int]) -> Tensor | None:
         """One camera's position table."""

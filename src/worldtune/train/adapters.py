@@ -83,14 +83,14 @@ def start_adapted(
     were trained on; RecipeError where a target matches no layer.
     """
     assert origin.base is not None
-    saved, file = _read_saved(origin, config), _read_file(origin, config)
+    saved, file = _read_saved(origin, config), read_adapter_file(origin, config)
     told = Base.from_json(saved.info[named.BASE]) if saved is not None else None
     told = file.notes.base if file is not None else told
     found = load_base(
         origin.base,
         recipe,
         device=device,
-        average=_takes_average(recipe, origin, told),
+        average=takes_average(recipe, origin, told),
         leave_adapters=origin.native is not None,
     )
     network, base = found.network.network, found.base
@@ -116,7 +116,7 @@ def start_adapted(
     )
 
 
-def _takes_average(recipe: Predict2Recipe, origin: Origin, told: Base | None) -> bool:
+def takes_average(recipe: Predict2Recipe, origin: Origin, told: Base | None) -> bool:
     """Whether the base is an average: as it was for saved adapters, else as the recipe says."""
     if told is not None:
         return told.which == "average"
@@ -154,7 +154,7 @@ def _read_saved(origin: Origin, config: LoraConfig) -> SavedTraining | None:
     return SavedTraining(sections, info)
 
 
-def _read_file(origin: Origin, config: LoraConfig) -> SavedAdapter | None:
+def read_adapter_file(origin: Origin, config: LoraConfig) -> SavedAdapter | None:
     """The adapters in a file of adapters alone that load_path names."""
     if origin.kind != "load_path" or origin.state is not None or _is_base(origin):
         return None
@@ -199,8 +199,10 @@ def native_adapters(path: Path, which: Which) -> dict[str, Tensor]:
 # --- what is told and checked ---
 
 
-def adapter_lines(network: torch.nn.Module, config: LoraConfig, *, average: bool) -> list[str]:
-    """The documents' two lines on adapters, and one on what is really held.
+def adapter_lines(
+    network: torch.nn.Module, config: LoraConfig, *, average: bool, ranks: int = 1
+) -> list[str]:
+    """The documents' two lines on adapters, and one on what is really held by `ranks` together.
 
     The documents count the network and its average, base and adapters alike, because the
     publishers' trainer holds and marks both.
@@ -212,8 +214,9 @@ def adapter_lines(network: torch.nn.Module, config: LoraConfig, *, average: bool
     copies = 2 if average else 1
     targets = list(config.targets)
     size, dtype = gib(sum(w.nbytes for w in adapters)), str(frozen[0].dtype).removeprefix("torch.")
+    where = "in memory" if ranks == 1 else f"in the memory of {ranks} ranks together"
     held = (
-        f"Held in memory: the base once, {gib(sum(w.nbytes for w in frozen))} in {dtype} "
+        f"Held {where}: the base once, {gib(sum(w.nbytes for w in frozen))} in {dtype} "
         f"({count:,} weights); adapters, {size} in float32 ({trained:,} weights, {config.kind})"
     )
     return [
@@ -225,12 +228,13 @@ def adapter_lines(network: torch.nn.Module, config: LoraConfig, *, average: bool
 
 
 @torch.no_grad()
-def probe(network: Transformer) -> Tensor:
+def probe(network: Transformer, frames: int = 2) -> Tensor:
     """The network's output on a tiny clip of noise, the same every time."""
     config, device = network.config, next(network.parameters()).device
     draw = named_generator(0, "probe")
     side = 2 * config.patch_spatial
-    shape = (1, config.latent_channels, 2 * config.patch_temporal * config.num_views, side, side)
+    length = frames * config.patch_temporal * config.num_views
+    shape = (1, config.latent_channels, length, side, side)
     latents = torch.randn(shape, generator=draw).to(device)
     width = config.text_input_channels or config.text_channels
     text = torch.randn(1, 2 * config.num_views, width, generator=draw).to(device)

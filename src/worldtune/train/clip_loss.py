@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from worldtune.data.batch import Batch, to_model_range
 from worldtune.models.tokenizer import VideoTokenizer
+from worldtune.models.transformer import Trunk
 from worldtune.objectives import randomness
 from worldtune.objectives.bands import Band, fixed_noise
 from worldtune.objectives.coefficients import Objective
@@ -53,16 +54,16 @@ class Draws:
 class ClipLoss:
     """Scores a network on batches of clips, on the network's device."""
 
-    def __init__(
-        self, network: nn.Module, tokenizer: VideoTokenizer, settings: LossSettings
-    ) -> None:
+    def __init__(self, network: Trunk, tokenizer: VideoTokenizer, settings: LossSettings) -> None:
         self.network = network
         self.tokenizer = tokenizer
         self.settings = settings
 
     @torch.no_grad()
     def latents(self, batch: Batch) -> Float[Tensor, "b c t h w"]:
-        """Encode the clips; float32."""
+        """Encode the clips, unless they are; float32."""
+        if batch.latents is not None:
+            return batch.latents
         return self.tokenizer.encode(to_model_range(batch.video)).float()
 
     def __call__(self, batch: Batch) -> LossSums:
@@ -148,7 +149,7 @@ class ClipLoss:
     @property
     def dtype(self) -> torch.dtype:
         """The dtype that the network computes in."""
-        return next(p.dtype for p in self.network.parameters())
+        return self.network.dtype
 
     def _bound(self, batch: Batch, draws: Draws) -> Network:
         def network(

@@ -118,7 +118,10 @@ class Metrics:
 
     def after_step(self, report: StepReport) -> None:
         """Write one step."""
-        values = {k: v for k, v in asdict(report).items() if k not in ("iteration", "max_iter")}
+        values = asdict(report)
+        for apart in ("iteration", "max_iter", "over_ranks"):
+            del values[apart]
+        values |= report.over_ranks
         values["clips_per_s"] = report.clips / report.step_s if report.step_s > 0 else 0.0
         self.write("step", report.iteration, values)
 

@@ -10,12 +10,14 @@ import torch
 
 from worldtune.data.batch import Batch
 from worldtune.errors import RunError, StoppedEarlyError
-from worldtune.objectives.clip import clip_gradients
+from worldtune.objectives.clip import scale_to_norm
+from worldtune.parallel.gradients import norm_over_ranks, settle_over_tensor_ranks
+from worldtune.parallel.mesh import ALONE, ProcessMesh
 from worldtune.train.average import WeightAverage
 from worldtune.train.clip_loss import ClipLoss
 from worldtune.train.memory import peak_memory_gib
 from worldtune.train.optimizer import MasterAdamW
-from worldtune.train.report import StepReport, Watcher
+from worldtune.train.report import StepReport, Watcher, over_ranks
 from worldtune.train.signals import StopRequest
 
 # Ten in a row are no accident of one batch.
@@ -54,10 +56,10 @@ class Training:
     grad_accum_iter: int
     max_iter: int
     save_iter: int
-    data_ranks: int
     progress: Progress
     batches: Iterator[TimedBatch]
     save: Callable[[], None]
+    mesh: ProcessMesh = ALONE
 
 
 def train(training: Training, watchers: Sequence[Watcher], stop: StopRequest) -> None:
@@ -69,7 +71,7 @@ def train(training: Training, watchers: Sequence[Watcher], stop: StopRequest) ->
     progress = training.progress
     saved_at = progress.iteration
     with _looked_on_by(watchers, progress.iteration):
-        while progress.iteration < training.max_iter and not stop:
+        while progress.iteration < training.max_iter and not training.mesh.any(bool(stop)):
             report = _step(training)
             for watcher in watchers:
                 watcher.after_step(report)
@@ -79,7 +81,7 @@ def train(training: Training, watchers: Sequence[Watcher], stop: StopRequest) ->
                 saved_at = progress.iteration
         if saved_at != progress.iteration:
             training.save()
-    if stop and progress.iteration < training.max_iter:
+    if progress.iteration < training.max_iter:
         raise StoppedEarlyError(_how_it_stopped(progress.iteration, training.max_iter, stop))
 
 
@@ -112,9 +114,9 @@ def _end_each(watchers: Sequence[Watcher]) -> OSError | None:
 
 def _how_it_stopped(iteration: int, max_iter: int, stop: StopRequest) -> str:
     if iteration == 0:
-        return f"stopped by {stop.by} before the first step; the same command starts it anew"
+        return f"stopped by {stop} before the first step; the same command starts it anew"
     return (
-        f"stopped by {stop.by} after iteration {iteration}/{max_iter}; the state is saved, and "
+        f"stopped by {stop} after iteration {iteration}/{max_iter}; the state is saved, and "
         "the same command goes on from it"
     )
 
@@ -122,21 +124,25 @@ def _how_it_stopped(iteration: int, max_iter: int, stop: StopRequest) -> str:
 def _step(training: Training) -> StepReport:
     """Take one optimiser step, or skip it where loss or gradient is not finite."""
     started = perf_counter()
-    progress, optimizer = training.progress, training.optimizer
+    progress, optimizer, mesh = training.progress, training.optimizer, training.mesh
     rule = training.clip_loss.settings.rule
-    loss = printed = wait_s = 0.0
+    own_loss = own_printed = wait_s = 0.0
     clips = 0
     for _ in range(training.grad_accum_iter):
         timed = next(training.batches)
         sums = training.clip_loss(timed.batch)
-        step_elements = sums.elements * training.grad_accum_iter * training.data_ranks
+        step_elements = sums.elements * training.grad_accum_iter * mesh.layout.data
         rule.backward(sums, step_elements).backward()
-        loss += rule.plain(sums, step_elements).item()
-        printed += rule.printed(sums, step_elements).item()
+        own_loss += rule.plain(sums, step_elements).item()
+        own_printed += rule.printed(sums, step_elements).item()
         wait_s += timed.wait_s
-        clips += len(timed.batch) * training.data_ranks
+        clips += len(timed.batch) * mesh.layout.data
 
-    clipped = clip_gradients(optimizer.masters.values(), training.clip_norm or math.inf)
+    loss, printed = mesh.over_clips([own_loss, own_printed])
+    gradients = optimizer.gradients()
+    settle_over_tensor_ranks(gradients, mesh)
+    norm = norm_over_ranks(gradients, mesh)
+    clipped = scale_to_norm(list(gradients.values()), norm, training.clip_norm or math.inf)
     skipped = not (clipped.finite and math.isfinite(loss))
     learning_rate = training.base_learning_rate * training.schedule(progress.schedule_step)
     if not skipped:
@@ -150,6 +156,9 @@ def _step(training: Training) -> StepReport:
     progress.skipped += skipped
     progress.skipped_in_a_row = progress.skipped_in_a_row + 1 if skipped else 0
 
+    own = (perf_counter() - started, wait_s, peak_memory_gib(optimizer_device(optimizer)))
+    figures = mesh.gather(own)
+    step_s, waited, memory = figures.mean(0).tolist()
     return StepReport(
         iteration=progress.iteration,
         max_iter=training.max_iter,
@@ -157,12 +166,13 @@ def _step(training: Training) -> StepReport:
         printed_loss=printed,
         gradient_norm=clipped.norm,
         learning_rate=learning_rate,
-        step_s=perf_counter() - started,
-        wait_s=wait_s,
+        step_s=step_s,
+        wait_s=waited,
         clips=clips,
-        memory_gib=peak_memory_gib(optimizer_device(optimizer)),
+        memory_gib=memory,
         skipped=skipped,
         skipped_in_all=progress.skipped,
+        over_ranks=over_ranks(figures),
     )
 
 

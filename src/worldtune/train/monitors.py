@@ -43,11 +43,25 @@ class DeviceMonitor:
             return
         share = self._wait_s / self._step_s if self._step_s > 0 else 0.0
         peak = f"{report.memory_gib:.2f} GiB"
-        log.info(f"Memory: peak {peak}; waiting for data: {share:.1%} of the time")
+        log.info(f"Memory: peak {peak}; waiting for data: {share:.1%} of the time{_spans(report)}")
         self._wait_s = self._step_s = 0.0
 
     def end(self) -> None:
         """Nothing to do."""
+
+
+def _spans(report: StepReport) -> str:
+    """Smallest and largest over ranks, where there are several."""
+    told = []
+    for what, name, unit in (
+        ("memory", "memory_gib", "GiB"),
+        ("last step", "step_s", "s"),
+        ("waiting in it", "wait_s", "s"),
+    ):
+        span = report.span(name)
+        if span is not None:
+            told.append(f"{what} {span[0]:.2f} to {span[1]:.2f} {unit}")
+    return f"; over ranks: {', '.join(told)}" if told else ""
 
 
 class ManualGc:

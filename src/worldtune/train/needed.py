@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from worldtune.checkpoint.published import weights_not_found
+from worldtune.config.files import run_folder
 from worldtune.config.mistakes import Mistake
+from worldtune.config.predict2 import Predict2Recipe
 from worldtune.config.settings import Settings
 from worldtune.config.transfer1 import Transfer1Recipe
 
@@ -18,8 +20,11 @@ PARTS_FOLDER = "checkpoints_tp"
 def missing_weights(recipe: Settings) -> list[Mistake]:
     """What is missing, each with the commands that bring it.
 
-    Recipes of other families find out on their own where their weights are.
+    Of a Predict2 recipe, only what a run that has not begun yet would start from: one that
+    has begun finds out on its own.
     """
+    if isinstance(recipe, Predict2Recipe):
+        return _first_weights(recipe)
     if not isinstance(recipe, Transfer1Recipe):
         return []
     return [
@@ -27,6 +32,16 @@ def missing_weights(recipe: Settings) -> list[Mistake]:
         for key, path in needed(recipe)
         if not _is_there(path)
     ]
+
+
+def _first_weights(recipe: Predict2Recipe) -> list[Mistake]:
+    config = recipe.model.config
+    begun = (run_folder(recipe.job) / "checkpoints").exists()
+    if begun or recipe.checkpoint.load_path or config.fresh_weights:
+        return []
+    path = Path(config.model_manager_config.dit_path)
+    key = "model.config.model_manager_config.dit_path"
+    return [] if path.exists() else [Mistake(str(weights_not_found(path)), (key,))]
 
 
 def needed(recipe: Transfer1Recipe) -> Iterator[tuple[str, Path]]:

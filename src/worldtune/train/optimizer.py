@@ -4,8 +4,10 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from worldtune.errors import CheckpointError
+from worldtune.parallel.pieces import local
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -18,6 +20,10 @@ class MasterAdamW:
     low-precision one, so accumulated micro-steps lose nothing; after a step the master is
     rounded into the parameter.
 
+    Of a weight that is shared out over processes, this one's part is moved, as a plain tensor
+    on the same memory: AdamW treats every number by itself. Such weights are float32, and are
+    rounded where they are gathered.
+
     Sources: Loshchilov and Hutter 2019 (AdamW); Micikevicius et al. 2018 (master weights).
     """
 
@@ -29,7 +35,8 @@ class MasterAdamW:
         eps: float,
         weight_decay: float,
     ) -> None:
-        self.parameters = dict(parameters)
+        self._shared_out = {n: p for n, p in parameters.items() if isinstance(p, DTensor)}
+        self.parameters = {name: _held(p) for name, p in parameters.items()}
         self.masters = {name: _master(p) for name, p in self.parameters.items()}
         self._hooks = [
             p.register_post_accumulate_grad_hook(_move_gradient_to(self.masters[name]))
@@ -45,9 +52,11 @@ class MasterAdamW:
             fused=True,
         )
 
-    def gradients(self) -> list[Tensor]:
-        """Float32 gradients that the last backward passes left, in the order of names."""
-        return [m.grad for m in self.masters.values() if m.grad is not None]
+    def gradients(self) -> dict[str, Tensor]:
+        """Float32 gradients that the last backward passes left, by name."""
+        for name, weight in self._shared_out.items():
+            self.masters[name].grad = None if weight.grad is None else local(weight.grad)
+        return {name: m.grad for name, m in self.masters.items() if m.grad is not None}
 
     def step(self, learning_rate: float) -> None:
         """Move the masters once and round them into the network's weights."""
@@ -65,7 +74,7 @@ class MasterAdamW:
 
     def forget_gradients(self) -> None:
         """Drop all gradients, to start the next step from none."""
-        for parameter in self.parameters.values():
+        for parameter in (*self._shared_out.values(), *self.parameters.values()):
             parameter.grad = None
         for master in self.masters.values():
             master.grad = None
@@ -111,6 +120,14 @@ class MasterAdamW:
                 "step": torch.tensor(float(steps_taken), device=master.device),
                 **{kind: moments[kind][name].to(master.device).clone() for kind in MOMENTS},
             }
+
+
+def _held(parameter: nn.Parameter) -> nn.Parameter:
+    """The parameter, or what this process holds of it."""
+    if not isinstance(parameter, DTensor):
+        return parameter
+    assert parameter.dtype == torch.float32
+    return nn.Parameter(local(parameter))
 
 
 def _master(parameter: nn.Parameter) -> nn.Parameter:

@@ -97,7 +97,7 @@ def train_by_heart(
     except StoppedEarlyError:
         steps = training.progress.iteration
         raise StoppedEarlyError(
-            f"the trial was stopped by {stop.by} after {steps} steps; nothing of it is saved"
+            f"the trial was stopped by {stop} after {steps} steps; nothing of it is saved"
         ) from None
     raise RunError(
         f"overfit failed: after {most} steps on {sum(len(c.batch) for c in clips)} clips their "

@@ -28,6 +28,9 @@ from worldtune.models.lora import Adapter, adapted_layers
 from worldtune.models.lora_config import LoraConfig
 from worldtune.train.setup import Learner, learning_rate_schedule
 
+# Whole tensors out of the parts that this process holds.
+Whole = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+
 
 @runtime_checkable
 class Published(Protocol):
@@ -38,7 +41,10 @@ class Published(Protocol):
         ...
 
     def write(self, iteration: int, schedule_step: int) -> None:
-        """Write them, each whole or not at all; older ones go as the recipe says."""
+        """Write them, each whole or not at all; older ones go as the recipe says.
+
+        All processes call it: the first one writes what it gets from all.
+        """
 
     def nbytes(self) -> int:
         """Bytes that a save of them takes."""
@@ -86,19 +92,32 @@ class AdapterFiles:
 
     def write(self, iteration: int, schedule_step: int) -> None:
         """Write them in the network's precision."""
-        if self._wanted:
-            write_adapters(
+        if not self._wanted:
+            return
+        pieces = self._learner.pieces
+        weights: dict[Which, Mapping[str, Tensor]] = {
+            which: pieces.whole(some) for which, some in self._weights().items()
+        }
+        pieces.mesh.from_first(
+            lambda: write_adapters(
                 self._checkpoints,
                 iteration,
-                self._adapters(iteration),
+                self._adapters(iteration, weights),
                 dtype=network_dtype(self._recipe),
                 keep_last=self._recipe.checkpoint.keep_last,
             )
+        )
 
     def nbytes(self) -> int:
         """Bytes of both."""
         dtype = network_dtype(self._recipe)
-        pairs = self._adapters(0).values() if self._wanted else ()
+        if not self._wanted:
+            return 0
+        pieces = self._learner.pieces
+        sizes: dict[Which, Mapping[str, Tensor]] = {
+            which: pieces.sizes_only(some) for which, some in self._weights().items()
+        }
+        pairs = self._adapters(0, sizes).values()
         return sum(adapter_size(adapter, notes, dtype) for adapter, notes in pairs)
 
     def _weights(self) -> dict[Which, Mapping[str, Tensor]]:
@@ -108,13 +127,15 @@ class AdapterFiles:
             weights["average"] = learner.average.values
         return weights
 
-    def _adapters(self, iteration: int) -> dict[Which, tuple[Adapter, AdapterNotes]]:
+    def _adapters(
+        self, iteration: int, weights: Mapping[Which, Mapping[str, Tensor]]
+    ) -> dict[Which, tuple[Adapter, AdapterNotes]]:
         recipe, base = self._facts[named.RECIPE], self._facts[named.BASE]
         assert isinstance(recipe, dict)
         assert isinstance(base, dict)
         return {
             which: (
-                Adapter(self._config, weights),
+                Adapter(self._config, some),
                 AdapterNotes(
                     config=self._config,
                     family=PREDICT2.family,
@@ -125,7 +146,7 @@ class AdapterFiles:
                     pieces={key: self._facts[key] for key in (named.TOKENIZER, named.TEXT_ENCODER)},
                 ),
             )
-            for which, weights in self._weights().items()
+            for which, some in weights.items()
         }
 
 
@@ -146,40 +167,50 @@ class PublishersFiles:
 
     def write(self, iteration: int, schedule_step: int) -> None:
         """Write the model's, or all four."""
-        write_native(
-            self._checkpoints,
-            iteration,
-            self._settings.native,
-            self._model(),
-            self._optimizer(schedule_step) if self._settings.native == "all" else None,
-            keep_last=self._settings.keep_last,
+        files, whole = self._settings.native, self._learner.pieces.whole
+        if files == "none":
+            return
+        model = self._model(whole)
+        optimizer = self._optimizer(schedule_step, whole) if files == "all" else None
+        self._learner.pieces.mesh.from_first(
+            lambda: write_native(
+                self._checkpoints,
+                iteration,
+                files,
+                model,
+                optimizer,
+                keep_last=self._settings.keep_last,
+            )
         )
 
     def nbytes(self) -> int:
         """Bytes of the model's, and of what is beside it."""
         if self._settings.native == "none":
             return 0
-        size = native_size(self._model())
+        sizes_only = self._learner.pieces.sizes_only
+        size = native_size(self._model(sizes_only))
         if self._settings.native == "all":
-            size += sum(2 * m.nbytes for m in self._learner.optimizer.masters.values())
+            masters = sizes_only(self._learner.optimizer.masters)
+            size += sum(2 * m.nbytes for m in masters.values())
         return size
 
     def _named(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return named_for_peft(weights, adapted_layers(self._learner.network))
 
-    def _model(self) -> NativeModel:
+    def _model(self, whole: Whole) -> NativeModel:
         learner = self._learner
+        average = None if learner.average is None else self._named(whole(learner.average.values))
         return NativeModel(
             table=PREDICT2,
             config=learner.network.config,
-            weights=self._named(dict(learner.network.named_parameters())),
-            average=self._named(learner.average.values) if learner.average is not None else None,
+            weights=self._named(whole(learner.weights())),
+            average=average,
         )
 
-    def _optimizer(self, schedule_step: int) -> NativeOptimizer:
+    def _optimizer(self, schedule_step: int, whole: Whole) -> NativeOptimizer:
         settings, optimizer = self._recipe.optimizer, self._learner.optimizer
         return NativeOptimizer(
-            moments={kind: self._named(some) for kind, some in optimizer.moments().items()},
+            moments={kind: self._named(whole(some)) for kind, some in optimizer.moments().items()},
             steps_taken=optimizer.steps_taken(),
             learning_rate=settings.lr * self._schedule(max(0, schedule_step - 1)),
             base_learning_rate=settings.lr,

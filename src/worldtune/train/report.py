@@ -1,12 +1,16 @@
 """What one step tells those who watch, and who may watch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
+
+from jaxtyping import Float64
+from torch import Tensor
 
 
 @dataclass(frozen=True)
 class StepReport:
-    """One optimiser step, after it was taken or skipped."""
+    """One optimiser step, after it was taken or skipped; times and memory are means over ranks."""
 
     iteration: int  # 1-based: steps done, this one included
     max_iter: int
@@ -20,6 +24,30 @@ class StepReport:
     memory_gib: float  # peak of the device, or of the process on a CPU
     skipped: bool  # a loss or gradient that was not finite
     skipped_in_all: int
+    over_ranks: Mapping[str, float] = field(default_factory=dict)  # see `over_ranks`
+
+    def span(self, name: str) -> tuple[float, float] | None:
+        """Smallest and largest of a figure over ranks; None with one process."""
+        if f"{name}_min" not in self.over_ranks:
+            return None
+        return self.over_ranks[f"{name}_min"], self.over_ranks[f"{name}_max"]
+
+
+# The figures that each rank has of its own.
+OF_EACH_RANK = ("step_s", "wait_s", "memory_gib")
+
+
+def over_ranks(figures: Float64[Tensor, "ranks figures"]) -> dict[str, float]:
+    """Smallest and largest of what OF_EACH_RANK names, as `step_s_min`, `step_s_max`, ...
+
+    Empty with one process.
+    """
+    if len(figures) == 1:
+        return {}
+    spans = {}
+    for name, column in zip(OF_EACH_RANK, figures.T, strict=True):
+        spans |= {f"{name}_min": column.min().item(), f"{name}_max": column.max().item()}
+    return spans
 
 
 @runtime_checkable

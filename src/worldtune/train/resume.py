@@ -17,7 +17,6 @@ from worldtune.inference.checkpoints import STORED_EMBEDDINGS
 from worldtune.inference.pieces import adapter_config, build_text_encoder, pipeline
 from worldtune.models.tokenizer import VideoTokenizer
 from worldtune.train.adapters import native_adapters
-from worldtune.train.average import WeightAverage
 from worldtune.train.logs import log
 from worldtune.train.loop import Progress
 from worldtune.train.origin import SavedTraining, Start
@@ -56,7 +55,7 @@ def _go_on_from_native(
 ) -> Progress:
     """Go on from published files: weights, average and iteration, and nothing else."""
     if learner.average is not None and native.has_average:
-        learner.average.restore(_native_average(native, learner.average, recipe))
+        learner.average.restore(_native_average(native, learner, recipe))
     for warning in native.warnings:
         log.warning(warning)
     log.info(
@@ -68,15 +67,19 @@ def _go_on_from_native(
 
 
 def _native_average(
-    native: NativeRun, average: WeightAverage, recipe: Predict2Recipe
+    native: NativeRun, learner: Learner, recipe: Predict2Recipe
 ) -> dict[str, Tensor]:
-    """The average of what trains, out of a published file: of all weights, or of adapters."""
+    """The average of what trains, out of a published file: of all weights, or of adapters.
+
+    Of each tensor it is what this process holds.
+    """
+    pieces = learner.pieces
     if adapter_config(recipe) is not None:
-        return native_adapters(native.model, "average")
-    shapes = {name: tuple(value.shape) for name, value in average.values.items()}
+        return pieces.cut(native_adapters(native.model, "average"))
     with open_weights(native.model) as file:
-        report = match_names(shapes, file, PREDICT2, which="average")
-        return {name: tensor.clone() for name, tensor in stream_weights(file, report)}
+        report = match_names(pieces.shapes(), file, PREDICT2, which="average")
+        weights = stream_weights(file, report)
+        return {name: pieces[name].cut(tensor).clone() for name, tensor in weights}
 
 
 def _borrow(

@@ -43,6 +43,7 @@ class Samples:
         num_given: int,
         every: int,
         folder: Path,
+        writes: bool = True,
     ) -> None:
         self._network = network
         self._average = average
@@ -53,6 +54,7 @@ class Samples:
         self._num_given = num_given
         self._due = Every(every)
         self._folder = folder
+        self._writes = writes  # else it only computes with those that do
 
     def start(self, first_iteration: int) -> None:
         """Nothing to do."""
@@ -73,10 +75,15 @@ class Samples:
         rows = []
         with swapped():
             for number, held in enumerate(self._clips):
-                made = self._frames(self._sample(held, number))
+                latents = self._sample(held, number)
+                if not self._writes:
+                    continue
+                made = self._frames(latents)
                 real = self._frames(held.latents)
                 write_video(folder / f"clip_{number}.mp4", made, held.batch.fps[0].item())
                 rows += [_moments(real), _moments(made)]
+        if not self._writes:
+            return
         write_strip(folder / "strip.png", rows)
         log.info(f"Samples written: {folder}")
 

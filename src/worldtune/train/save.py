@@ -15,7 +15,7 @@ from worldtune.train.loop import Progress
 from worldtune.train.publish import published
 from worldtune.train.setup import Learner
 from worldtune.train.start import CHECKPOINTS, STATES
-from worldtune.train.state import gather_info, gather_sections
+from worldtune.train.state import gather_info, sections_to_save
 
 
 class Saver:
@@ -28,8 +28,9 @@ class Saver:
         facts: Mapping[str, JsonValue],
         recipe: Predict2Recipe,
         folder: Path,
-        lock: RunLock,
+        lock: RunLock | None,
     ) -> None:
+        """The first process holds the lock of the run's folder."""
         self._learner = learner
         self._progress = progress
         self._facts = facts
@@ -40,12 +41,17 @@ class Saver:
 
     def __call__(self) -> None:
         """Save each file whole or not at all; what was saved before stays whole."""
-        iteration = self._progress.iteration
+        iteration, mesh = self._progress.iteration, self._learner.pieces.mesh
+        sections, slices = sections_to_save(self._learner)
         state = write_state(
             self._folder / STATES,
             iteration,
-            gather_sections(self._learner),
+            sections,
             gather_info(self._learner, self._progress, self._facts),
+            rank=mesh.rank,
+            world=mesh.layout.world,
+            barrier=mesh.barrier,
+            slices=slices,
             keep_last=self._settings.keep_last,
             lock=self._lock,
         )
@@ -58,7 +64,7 @@ class Saver:
         if iteration == 0:
             return
         paths = [path for kind in self._published for path in kind.paths(iteration)]
-        if not all(path.exists() for path in paths):
+        if self._learner.pieces.mesh.any(not all(path.exists() for path in paths)):
             log.info(f"Checkpoint saved: {self._write_published()[0]}")
 
     def _write_published(self) -> tuple[Path, ...]:
@@ -69,7 +75,8 @@ class Saver:
 
     def tell_size(self) -> None:
         """One line before the first step: what a save takes, and what is free."""
-        takes = save_size(self._full_sections())
+        mesh = self._learner.pieces.mesh
+        takes = int(mesh.add_up([float(save_size(self._full_sections()))])[0])
         takes += sum(kind.nbytes() for kind in self._published)
         free = free_space(self._folder)
         log.info(f"A save takes {gib(takes)}; {gib(free)} are free in {self._folder}")
@@ -81,6 +88,6 @@ class Saver:
 
     def _full_sections(self) -> Sections:
         """A state as it is after the first step, with masters standing for the moments."""
-        masters = self._learner.optimizer.masters
-        moments = {named.FIRST_MOMENTS: masters, named.SECOND_MOMENTS: masters}
-        return {**moments, **gather_sections(self._learner)}
+        sections = sections_to_save(self._learner)[0]
+        masters = sections.get(named.MASTERS, {})
+        return {named.FIRST_MOMENTS: masters, named.SECOND_MOMENTS: masters, **sections}

@@ -1,10 +1,10 @@
 """From a recipe to everything that the loop moves."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import torch
+from torch import Tensor
 
 from worldtune.config.predict2 import Predict2Recipe
 from worldtune.config.settings import SchedulerSettings
@@ -14,14 +14,12 @@ from worldtune.models.transformer import Transformer
 from worldtune.objectives.loss import LossRule
 from worldtune.objectives.noise_levels import NoiseLevels, video_factor
 from worldtune.objectives.schedule import LambdaLinear, constant
+from worldtune.parallel.apply import HowToRun
+from worldtune.parallel.mesh import ALONE, ProcessMesh
+from worldtune.parallel.pieces import Pieces
 from worldtune.train.average import WeightAverage
 from worldtune.train.clip_loss import ClipLoss, LossSettings
 from worldtune.train.optimizer import MasterAdamW
-
-
-def choose_device() -> torch.device:
-    """The GPU of this process where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def loss_settings(recipe: Predict2Recipe) -> LossSettings:
@@ -63,10 +61,31 @@ class Learner:
     clip_loss: ClipLoss
     optimizer: MasterAdamW
     average: WeightAverage | None
+    pieces: Pieces  # what of every weight is held here
+
+    def weights(self) -> dict[str, Tensor]:
+        """All weights of the network, in the dtype of the computation; what is held here."""
+        dtype = self.network.compute_dtype
+        return {name: w.to(dtype or w.dtype) for name, w in self.pieces.held.items()}
+
+    def named_for_comparison(self) -> dict[str, Tensor]:
+        """What of weights, masters and average is held here, by name and place.
+
+        Whoever has the same piece has it under the same name.
+        """
+        kinds: dict[str, Mapping[str, Tensor]] = {"weight": self.pieces.held}
+        kinds["master"] = {n: m.detach() for n, m in self.optimizer.masters.items()}
+        if self.average is not None:
+            kinds["average"] = self.average.values
+        return {
+            f"{kind} '{name}' from {list(self.pieces[name].offsets)} on": tensor
+            for kind, tensors in kinds.items()
+            for name, tensor in tensors.items()
+        }
 
     def bytes_held(self) -> dict[str, int]:
-        """Memory of everything but activations, by what it is for."""
-        weights = sum(p.nbytes for p in self.network.parameters())
+        """Memory of everything but activations on this process, by what it is for."""
+        weights = sum(w.nbytes for w in self.pieces.held.values())
         masters = self.optimizer.masters
         own = [m for name, m in masters.items() if m is not self.optimizer.parameters[name]]
         trained = sum(m.numel() for m in masters.values())
@@ -82,26 +101,44 @@ class Learner:
 
 
 def build_learner(
-    recipe: Predict2Recipe, network: Transformer, tokenizer: VideoTokenizer
+    recipe: Predict2Recipe,
+    network: Transformer,
+    tokenizer: VideoTokenizer,
+    mesh: ProcessMesh = ALONE,
 ) -> Learner:
     """Optimiser and average over whatever of the network trains."""
     pipe, settings = pipeline(recipe), recipe.optimizer
     trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    optimizer = MasterAdamW(
+        trained,
+        betas=settings.betas,
+        eps=settings.eps,
+        weight_decay=settings.weight_decay,
+    )
     average = None
     if pipe.ema.enabled:
         average = WeightAverage(
-            trained, rate=pipe.ema.rate, iteration_shift=pipe.ema.iteration_shift
+            optimizer.parameters,
+            rate=pipe.ema.rate,
+            iteration_shift=pipe.ema.iteration_shift,
+            dtype=network.compute_dtype,
         )
     return Learner(
         network=network,
         clip_loss=ClipLoss(network, tokenizer, loss_settings(recipe)),
-        optimizer=MasterAdamW(
-            trained,
-            betas=settings.betas,
-            eps=settings.eps,
-            weight_decay=settings.weight_decay,
-        ),
+        optimizer=optimizer,
         average=average,
+        pieces=Pieces(network, mesh),
+    )
+
+
+def how_to_run(recipe: Predict2Recipe) -> HowToRun:
+    """What the recipe says on recompute and compilation."""
+    recompute = pipeline(recipe).net.sac_config
+    return HowToRun(
+        recompute=recompute.mode,
+        every_n_blocks=recompute.every_n_blocks,
+        compile_blocks=recipe.model.config.compile_blocks,
     )
 
 

@@ -13,23 +13,32 @@ from worldtune.errors import StoppedEarlyError
 class StopRequest:
     """Whether the run was asked to stop, and by which signal."""
 
-    def __init__(self) -> None:
+    def __init__(self, processes: int = 1) -> None:
         self.by: str | None = None
+        self._processes = processes
 
     def __bool__(self) -> bool:
         return self.by is not None
 
+    def __str__(self) -> str:
+        return self.by or "a signal to another process"
+
     def note(self, number: int, frame: FrameType | None) -> None:
-        """Remember the first signal; the second raises KeyboardInterrupt at once."""
-        if self.by is not None:
+        """Remember the first signal; the second raises KeyboardInterrupt at once.
+
+        With several processes it has to be the same one: Ctrl-C reaches all processes of a
+        launch, and their launcher passes it on to them once more, as SIGTERM.
+        """
+        name = signal.Signals(number).name
+        if self.by == name or (self.by is not None and self._processes == 1):
             raise KeyboardInterrupt
-        self.by = signal.Signals(number).name
+        self.by = self.by or name
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[StopRequest]:
+def stop_on_signals(processes: int = 1) -> Iterator[StopRequest]:
     """Turn SIGINT and SIGTERM into a request while the body runs, then give them back."""
-    request = StopRequest()
+    request = StopRequest(processes)
     before = {n: signal.signal(n, request.note) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield request

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch.utils.data import Sampler
 
 from worldtune.config.dataloader import DataLoaderSettings, DatasetSettings
 from worldtune.config.predict2 import Predict2Recipe
@@ -16,12 +17,13 @@ from worldtune.data.clips import Needs, check_enough, list_clips
 from worldtune.data.dataset import ClipSource, VideoClips
 from worldtune.data.loader import Loader
 from worldtune.data.mock import MockClips
-from worldtune.data.order import ClipOrder
-from worldtune.data.sampler import EndlessBatches, OnePass, Shares
+from worldtune.data.order import ClipOrder, Place
+from worldtune.data.sampler import Dealt, EndlessBatches, OnePass, Shares
 from worldtune.data.text import EncodedCaptions, StoredEmbeddings, TextSource
 from worldtune.errors import RecipeError
 from worldtune.inference.pieces import build_text_encoder, clip_frames, pipeline
 from worldtune.models.tokenizer import VideoTokenizer
+from worldtune.parallel.mesh import ALONE, ProcessMesh
 from worldtune.train.loop import TimedBatch
 
 
@@ -39,13 +41,15 @@ class ClipData:
         """Batches without end from a place of the global order on."""
         return self._load(EndlessBatches(self.order, self.shares, first_index))
 
-    def one_pass(self) -> Loader:
-        """Each clip once, in the order of the list."""
+    def one_pass(self, most: int | None = None) -> tuple[Dealt, Loader]:
+        """Each clip once, in the order of the list, at most so many batches, dealt out to ranks."""
         ordered = ClipOrder(self.order.sizes, self.order.weights, shuffle=False)
-        batches = OnePass(ordered, self.shares, drop_last=self.settings.drop_last)
-        return self._load(batches, num_workers=0)
+        settings = self.settings
+        one_pass = OnePass(ordered, settings.batch_size, drop_last=settings.drop_last)
+        dealt = Dealt(list(one_pass)[:most], self.shares.data_rank, self.shares.data_ranks)
+        return dealt, self._load(dealt, num_workers=0)
 
-    def _load(self, batches: EndlessBatches | OnePass, num_workers: int | None = None) -> Loader:
+    def _load(self, batches: Sampler[list[Place]], num_workers: int | None = None) -> Loader:
         settings = self.settings
         return Loader(
             self.source,
@@ -60,10 +64,10 @@ def find_clips(
     recipe: Predict2Recipe,
     settings: DataLoaderSettings,
     tokenizer: VideoTokenizer,
+    mesh: ProcessMesh = ALONE,
     *,
-    data_rank: int = 0,
-    data_ranks: int = 1,
     overfit: int = 0,
+    held_out: bool = False,
 ) -> ClipData:
     """List a loader's clips; overfit keeps the first few only.
 
@@ -72,21 +76,25 @@ def find_clips(
     """
     dataset = settings.dataset
     num_frames = _frames_read(recipe, settings, tokenizer)
-    shares = Shares(settings.batch_size, data_rank, data_ranks)
+    shares = Shares(settings.batch_size, mesh.data_rank, mesh.layout.data)
     if dataset.kind != "clips":
         return _mock_clips(recipe, settings, num_frames, shares)
     folder, mix = _folders(dataset)
     text, needs = _text(recipe, num_frames)
-    clips = list_clips(
-        folder,
-        needs,
-        mix=mix,
-        on_bad_clip=dataset.on_bad_clip,
-        max_bad_share=dataset.max_bad_share,
+    # Opened and checked once, whatever the number of processes.
+    clips = mesh.from_first(
+        lambda: list_clips(
+            folder,
+            needs,
+            mix=mix,
+            on_bad_clip=dataset.on_bad_clip,
+            max_bad_share=dataset.max_bad_share,
+        )
     )
     if overfit:
         clips = clips.first(overfit)
-    check_enough(clips, settings.batch_size, data_ranks)
+    # Held-out clips are dealt out, and need not go round.
+    check_enough(clips, settings.batch_size, 1 if held_out else mesh.layout.data)
     return ClipData(
         source=VideoClips(
             clips, text, num_frames, dataset.video_size, dataset.resize, recipe.trainer.seed
@@ -125,7 +133,9 @@ def _mock_clips(
     return ClipData(source, order, None, settings, shares)
 
 
-def find_held_out(recipe: Predict2Recipe, tokenizer: VideoTokenizer) -> ClipData | None:
+def find_held_out(
+    recipe: Predict2Recipe, tokenizer: VideoTokenizer, mesh: ProcessMesh = ALONE
+) -> ClipData | None:
     """List the clips of dataloader_val where validation or samples want them.
 
     Raises RecipeError where they are wanted and no loader is given.
@@ -138,7 +148,7 @@ def find_held_out(recipe: Predict2Recipe, tokenizer: VideoTokenizer) -> ClipData
             f"trainer.{wanted} needs held-out clips, and there is no dataloader_val; set "
             "dataloader_val.dataset.dataset_dir=FOLDER, or switch it off"
         )
-    return find_clips(recipe, recipe.dataloader_val, tokenizer)
+    return find_clips(recipe, recipe.dataloader_val, tokenizer, mesh, held_out=True)
 
 
 def _frames_read(
@@ -185,6 +195,6 @@ def timed(loader: Loader, device: torch.device) -> Iterator[TimedBatch]:
 
 
 def first_batch(data: ClipData) -> Batch:
-    """The batch that a run starts with, read in this process."""
-    places = next(iter(EndlessBatches(data.order, data.shares)))
+    """The batch that the first rank of a run starts with, read in this process."""
+    places = next(iter(EndlessBatches(data.order, Shares(data.shares.batch_size))))
     return collate([data.source.read(place) for place in places])

@@ -15,9 +15,13 @@ from worldtune.config.settings import CheckpointSettings
 from worldtune.errors import CheckpointError
 from worldtune.inference.pieces import adapter_config, network_config, network_dtype
 from worldtune.models.build import build
+from worldtune.parallel.apply import spread
+from worldtune.parallel.mesh import ALONE, ProcessMesh
 from worldtune.train.adapters import find_base, start_adapted
 from worldtune.train.logs import log
 from worldtune.train.origin import Origin, SavedTraining, Start
+from worldtune.train.setup import how_to_run
+from worldtune.train.spread_start import start_spread
 
 CHECKPOINTS = Path("checkpoints")
 STATES = CHECKPOINTS / "state"
@@ -88,8 +92,18 @@ def _at_load_path(settings: CheckpointSettings) -> Origin:
     return Origin("load_path", path)
 
 
-def start_network(recipe: Predict2Recipe, origin: Origin, device: torch.device) -> Start:
-    """Build the network and fill it. Random weights are a function of the seed."""
+def start_network(
+    recipe: Predict2Recipe, origin: Origin, device: torch.device, mesh: ProcessMesh = ALONE
+) -> Start:
+    """Build the network and fill it, over all processes. Random weights follow from the seed."""
+    if not mesh.alone:
+        return start_spread(recipe, origin, device, mesh)
+    start = _start_alone(recipe, origin, device)
+    spread(start.network, mesh, how_to_run(recipe))
+    return start
+
+
+def _start_alone(recipe: Predict2Recipe, origin: Origin, device: torch.device) -> Start:
     adapters = adapter_config(recipe)
     if adapters is not None:
         return start_adapted(recipe, origin, adapters, device)

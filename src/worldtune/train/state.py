@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,9 +11,11 @@ from pydantic import JsonValue
 from torch import Tensor
 
 from worldtune.checkpoint import sections as named
-from worldtune.checkpoint.state import Sections
+from worldtune.checkpoint.saved_state import SavedState
+from worldtune.checkpoint.state import Sections, Slice
 from worldtune.data.clip_list import ClipList
 from worldtune.errors import CheckpointError, DataError
+from worldtune.parallel.pieces import Pieces
 from worldtune.train.loop import Progress
 from worldtune.train.setup import Learner
 
@@ -23,7 +26,7 @@ PARTS = ("optim", "scheduler", "trainer", "clips")
 
 
 def gather_sections(learner: Learner) -> Sections:
-    """Every tensor of a state; the tensors are those in use, not copies."""
+    """Every tensor of a state that this process holds; they are those in use, not copies."""
     moments = learner.optimizer.moments()
     sections: dict[str, dict[str, Tensor]] = {
         named.MASTERS: {name: m.detach() for name, m in learner.optimizer.masters.items()},
@@ -34,6 +37,49 @@ def gather_sections(learner: Learner) -> Sections:
     if learner.average is not None:
         sections[named.AVERAGE] = learner.average.values
     return {name: tensors for name, tensors in sections.items() if tensors}
+
+
+def sections_to_save(learner: Learner) -> tuple[Sections, dict[str, Slice]]:
+    """What of a state this process writes, and which part of the whole each tensor is.
+
+    Of those that hold the same, one writes it; the first process writes what is the run's.
+    """
+    pieces = learner.pieces
+    if pieces.mesh.alone:
+        return gather_sections(learner), {}
+    ours: dict[str, dict[str, Tensor]] = {}
+    slices = {}
+    for section, tensors in gather_sections(learner).items():
+        if section == named.RANDOM:
+            if pieces.mesh.first:
+                ours[section] = dict(tensors)
+            continue
+        held = {name: t for name, t in tensors.items() if pieces.is_ours_to_save(name)}
+        if held:
+            ours[section] = held
+        for name in held:
+            piece = pieces[name]
+            slices[f"{section}/{name}"] = Slice(piece.offsets, piece.whole)
+    return ours, slices
+
+
+def read_pieces(path: Path, pieces: Pieces) -> tuple[Sections, dict[str, Any]]:
+    """A state's tensors, of the network's weights this process's parts, and its facts.
+
+    Only these parts are read, whatever layout wrote them. The state was verified when it was
+    found.
+    """
+    sections: dict[str, dict[str, Tensor]] = {}
+    with SavedState(path) as state:
+        for key, row in state.tensors.items():
+            section, _, name = key.partition("/")
+            place = ()
+            if section != named.RANDOM and name in pieces:
+                piece = pieces[name]
+                if tuple(row.shape) == piece.whole:
+                    place = (piece.offsets, piece.sizes)
+            sections.setdefault(section, {})[name] = state.read(key, *place)
+        return sections, dict(state.info)
 
 
 def gather_info(
