@@ -1,6 +1,7 @@
 """An accident, and the same traffic with a good driver."""
 
 from dataclasses import dataclass, replace
+from math import cos, sin
 
 import numpy as np
 
@@ -53,10 +54,8 @@ def record_pair(
         bad_tracks = stop_followers(bad_tracks, (one, other), _CONTACT_STEP)
     except CannotStopError:
         return "someone cannot stop"
-    striker = (
-        one if _is_front(hit.before[0], hit.at) or not _is_front(hit.before[1], hit.at) else other
-    )
-    struck = other if striker == one else one
+    mine, theirs = (_is_front(body, hit.at) for body in hit.before)
+    striker, struck = (one, other) if mine or not theirs else (other, one)
     changes = {one: hit.changes[0], other: hit.changes[1]}
     contact = Contact(
         BEFORE_S,
@@ -116,14 +115,14 @@ def _shifted(traffic: Traffic, start: float) -> tuple[list[int], list[Track]]:
     """Return the tracks of a recording's time, on steps that count from its start."""
     numbers, tracks = [], []
     for number, track in enumerate(traffic.tracks):
-        shifted = _at_steps(track, start, track.first, track.last)
+        shifted = _at_steps(track, start, track.first, float(track.last))
         if len(shifted.x) > 2:
             numbers.append(number)
             tracks.append(shifted)
     return numbers, tracks
 
 
-def _at_steps(track: Track, start: float, first: float, last: float) -> Track:
+def _at_steps(track: Track, start: float, first: int, last: float) -> Track:
     """Return the part of a track between two steps of the traffic, on a recording's steps."""
     low = max(int(np.ceil(first - start - 1e-6)), 0)
     high = min(int(np.floor(last - start + 1e-6)), 2 * _SAMPLES - 2)
@@ -223,5 +222,5 @@ def _thrown(track: Track, rows: np.ndarray) -> Track:
 def _is_front(body: Moving, at: Touch) -> bool:
     """Tell whether a touch is at a body's front."""
     dx, dy = at.point[0] - body.x, at.point[1] - body.y
-    ahead = dx * np.cos(body.heading) + dy * np.sin(body.heading)
+    ahead = dx * cos(body.heading) + dy * sin(body.heading)
     return ahead > body.length / 2 - 0.35

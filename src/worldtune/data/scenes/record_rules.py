@@ -156,7 +156,8 @@ def _misses(recording: Recording, seen: Moments) -> list[str]:
         return []
     one, other = contact.bodies
     at = round(contact.time_s * MOMENTS_HZ)
-    deep = float(depth(seen.boxes[one, at], seen.boxes[other, at]))
+    here = slice(at, at + 1)
+    deep = float(depth(seen.boxes[one, here], seen.boxes[other, here])[0])
     return [] if deep > -_TOUCH_M else [f"{one} and {other} miss each other by {-deep:.2f} m"]
 
 
