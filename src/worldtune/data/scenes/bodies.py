@@ -49,7 +49,7 @@ class VehicleBuilder:
 
     def face(
         self,
-        points: Sequence[Sequence[float]] | np.ndarray,
+        points: Sequence[Sequence[float] | np.ndarray] | np.ndarray,
         colour: Colour | None = None,
         *,
         gloss: float = PAINT_GLOSS,
@@ -242,7 +242,7 @@ def _car(build: VehicleBuilder, shape: _Shape, length: float, width: float, heig
         m0, m1 = sill + 0.52 * (z0 - sill), sill + 0.52 * (z1 - sill)
         low = [(x0, -0.95 * y0, sill), (x1, -0.95 * y1, sill), (x1, -y1, m1), (x0, -y0, m0)]
         build.pair(low)
-        build.on_pair(low, (0, 0, 1, 0.28), TRIM)
+        build.on_pair(low, (0.0, 0.0, 1.0, 0.28), TRIM)
         build.pair([(x0, -y0, m0), (x1, -y1, m1), (x1, -0.93 * y1, z1), (x0, -0.93 * y0, z0)])
         build.face(
             [(x0, -0.93 * y0, z0), (x1, -0.93 * y1, z1), (x1, 0.93 * y1, z1), (x0, 0.93 * y0, z0)]
@@ -359,7 +359,7 @@ def _mirrors(build: VehicleBuilder, x: float, half: float, z: float) -> None:
 def _bus(build: VehicleBuilder, length: float, width: float, height: float) -> None:
     half, ends = width / 2, (-length / 2, length / 2)
     right, front, rear, _ = build.box(ends, half, (0.30, height - 0.18), build.colour)
-    build.on_pair(right, (0, 0, 1, 0.10), TRIM)
+    build.on_pair(right, (0.0, 0.0, 1.0, 0.10), TRIM)
     build.on_pair(right, (0.0, 0.40, 1.0, 0.92), (0.05, 0.05, 0.055), gloss=0.3)
     panes = max(int(length / 1.5), 3)
     for pane in range(panes):

@@ -4,7 +4,6 @@ Everything follows from (kind, number, seed). The two kinds draw alike: whatever
 itself comes from the same numbers, so that nothing but the event tells them apart.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import atan, atan2, cos, hypot, pi, radians, sin, tan
@@ -15,7 +14,7 @@ import numpy as np
 from worldtune.data.scenes import library
 from worldtune.data.scenes.camera import Camera
 from worldtune.data.scenes.paint_frames import Shot
-from worldtune.data.scenes.paint_movers import boxes
+from worldtune.data.scenes.paint_movers import boxes, size_of
 from worldtune.data.scenes.playback import motion_at, poses
 from worldtune.data.scenes.recording import Layout, Recording, SceneKind
 from worldtune.data.scenes.scenery import DISTRICTS, District
@@ -93,7 +92,7 @@ def its_scene(
     for attempt in range(len(found)):
         recording = found[_which(kind, number, seed, len(found), attempt)]
         tries = np.random.Generator(np.random.PCG64([seed & (2**63 - 1), number, 2, attempt]))
-        event = _event(recording, inside, duration, tries)
+        event = _event(recording, inside, duration, tries, recorded)
         if event is None:
             continue
         camera = _camera(recording, event, size, tries)
@@ -132,61 +131,100 @@ def _order(seed: int, turn: int, count: int) -> np.ndarray:
 
 
 def _event(
-    recording: Recording, inside: float, duration: float, random: np.random.Generator
+    recording: Recording,
+    inside: float,
+    duration: float,
+    random: np.random.Generator,
+    recorded: Path,
 ) -> Event | None:
     """Return the contact, or in normal traffic a moment when two vehicles pass closely."""
-    low, high = 0.22 * duration, recording.duration_s - 0.22 * duration
     if duration > recording.duration_s:
         return None
+    earliest = inside * duration
+    latest = recording.duration_s - (1 - inside) * duration
     if recording.contact is not None:
         contact = recording.contact
         event = Event(contact.time_s, contact.place, contact.bodies)
-        return event if low <= event.time_s <= high else None
-    earliest = inside * duration
-    latest = recording.duration_s - (1 - inside) * duration
-    meetings = [m for m in _meetings(recording) if earliest <= m[0].time_s <= latest]
-    if not meetings:
+        return event if earliest <= event.time_s <= latest else None
+    meetings = [m for m in _meetings(recording) if earliest <= m.time_s <= latest]
+    spots = _contact_places(recording.layout.name, recorded)
+    if not meetings or not len(spots):
         return None
-    weights = np.array([weight for _, weight in meetings])
-    return meetings[int(random.choice(len(meetings), p=weights / weights.sum()))][0]
+    # Where accidents happen in this place, so that the two classes look at the same spots.
+    spot = spots[int(random.integers(len(spots)))]
+    away = np.array([np.hypot(*(np.array(m.place) - spot)) for m in meetings])
+    away += random.uniform(0, 4, len(away))
+    return meetings[int(np.argmin(away))]
 
 
-def _meetings(recording: Recording) -> list[tuple[Event, float]]:
-    """Return moments when two vehicles are near and one passes the other, with weights."""
+@lru_cache(maxsize=32)
+def _contact_places(layout: str, recorded: Path) -> np.ndarray:
+    """Return where the accidents of a layout happen, float64 [n, 2]."""
+    found = library.recordings("accident", recorded)
+    return np.array(
+        [r.contact.place for r in found if r.contact is not None and r.layout.name == layout]
+    ).reshape(-1, 2)
+
+
+def _meetings(recording: Recording) -> list[Event]:
+    """Return for each pair of vehicles the moment when they are nearest, if they are near then.
+
+    One of them moves, and not as the other does; those that hardly pass count only where no
+    others do.
+    """
     times = np.arange(0.5, recording.duration_s - 0.4, 0.25)
     vehicles = [n for n, body in enumerate(recording.bodies) if body.kind != "pedestrian"]
     motions = [motion_at(recording, number, times) for number in vehicles]
     there = np.array([motion.present for motion in motions])
     places = np.array([np.stack([m.x, m.y], axis=1) for m in motions])
-    speeds = np.array([motion.velocity for motion in motions])
-    centre = np.array(recording.layout.centre)
-    found: list[tuple[Event, float]] = []
-    for one in range(len(vehicles)):
-        for other in range(one + 1, len(vehicles)):
-            both = there[one] & there[other]
-            away = np.linalg.norm(places[one] - places[other], axis=1)
-            closing = np.linalg.norm(speeds[one] - speeds[other], axis=1)
-            fastest = np.maximum(*(np.linalg.norm(speeds[k], axis=1) for k in (one, other)))
-            middle = (places[one] + places[other]) / 2
-            central = np.linalg.norm(middle - centre, axis=1) < 30
-            good = both & (away < _MEETING_M) & (closing > 2.0) & (fastest > 3.0) & central
-            if not good.any():
-                continue
-            # One moment for each pair: when they are nearest.
-            moment = int(np.argmin(np.where(good, away, np.inf)))
-            place = float(middle[moment, 0]), float(middle[moment, 1])
-            event = Event(float(times[moment]), place, (vehicles[one], vehicles[other]))
-            found.append((event, float(closing[moment])))
+    moving = np.array([motion.velocity for motion in motions])
+    speed = np.linalg.norm(moving, axis=2)
+    one, other = np.triu_indices(len(vehicles), 1)
+    away = np.linalg.norm(places[one] - places[other], axis=2)
+    closing = np.linalg.norm(moving[one] - moving[other], axis=2)
+    fastest = np.maximum(speed[one], speed[other])
+    for near, faster in ((_MEETING_M, 2.0), (1.6 * _MEETING_M, 0.8)):
+        good = there[one] & there[other] & (away < near) & (closing > faster)
+        good &= fastest > 1.5 * faster
+        pairs = np.flatnonzero(good.any(axis=1))
+        if len(pairs):
+            break
+    moments = np.argmin(np.where(good, away, np.inf), axis=1)
+    found = []
+    for pair in pairs.tolist():
+        moment, first, second = int(moments[pair]), int(one[pair]), int(other[pair])
+        x, y = ((places[first, moment] + places[second, moment]) / 2).tolist()
+        bodies = vehicles[first], vehicles[second]
+        found.append(Event(float(times[moment]), (x, y), bodies))
     return found
+
+
+@dataclass(frozen=True)
+class _Moment:
+    """Who is where at one time."""
+
+    bodies: np.ndarray  # int [n], places in the recording
+    sizes: np.ndarray  # float64 [n, 3]
+    places: np.ndarray  # float64 [n, 3]: x, y, heading
+
+
+def _moment(recording: Recording, time_s: float) -> _Moment:
+    there = poses(recording, min(time_s, recording.duration_s))
+    return _Moment(
+        np.array([pose.body for pose in there]),
+        np.array([size_of(recording.bodies[pose.body]) for pose in there]).reshape(-1, 3),
+        np.array([[pose.x, pose.y, pose.heading] for pose in there]).reshape(-1, 3),
+    )
 
 
 def _camera(
     recording: Recording, event: Event, size: tuple[int, int], random: np.random.Generator
 ) -> Camera | None:
     """Look for a camera that sees the pair whole, large enough and with nothing before it."""
+    moments = [_moment(recording, event.time_s + later) for later in (0.0, 0.4)]
     for _ in range(_TRIES):
         camera = _some_camera(event.place, size, random)
-        if _sees(camera, recording, event):
+        if all(_sees(camera, recording.layout, event, moment) for moment in moments):
             return camera
     return None
 
@@ -207,77 +245,34 @@ def _some_camera(
     return Camera((x, y, height), yaw, -atan2(height, level) + below, wide, size)
 
 
-Box = tuple[float, float, float, float]
-
-
-def _sees(camera: Camera, recording: Recording, event: Event) -> bool:
-    height, width = camera.size
-    later = min(event.time_s + 0.4, recording.duration_s)
-    for time_s in (event.time_s, later):
-        around = _boxes_at(camera, recording, time_s)
-        pair = [around.get(body) for body in event.bodies]
-        union = _union([box for box in pair if box is not None])
-        if any(box is None for box in pair) or union is None:
-            return False
-        if not (0.02 * width < union[0] and union[2] < 0.98 * width):
-            return False
-        if not (0.02 * height < union[1] and union[3] < 0.98 * height):
-            return False
-        if union[2] - union[0] < _SMALLEST * width:
-            return False
-        if _hidden(camera, recording, event, time_s, around, union) > _MOST_HIDDEN:
-            return False
-        if _behind_pole(camera, recording.layout, event, union):
-            return False
-    return True
-
-
-def _boxes_at(camera: Camera, recording: Recording, time_s: float) -> dict[int, Box]:
-    """Return the pixels around each body that is before the camera at a moment."""
-    found: dict[int, Box] = {}
-    for number, (x, y, heading) in _places(recording, time_s).items():
-        box = boxes(recording.bodies[number], np.array([[x, y, heading]]), camera)[0]
-        if np.isfinite(box).all():
-            left, top, right, bottom = box.tolist()
-            found[number] = (left, top, right, bottom)
-    return found
-
-
-def _places(recording: Recording, time_s: float) -> dict[int, tuple[float, float, float]]:
-    return {pose.body: (pose.x, pose.y, pose.heading) for pose in poses(recording, time_s)}
-
-
-def _union(around: Sequence[Box]) -> Box | None:
-    if not around:
-        return None
-    left, top, right, bottom = zip(*around, strict=True)
-    return min(left), min(top), max(right), max(bottom)
+def _sees(camera: Camera, layout: Layout, event: Event, moment: _Moment) -> bool:
+    around = boxes(moment.sizes, moment.places, camera)
+    pair = around[np.isin(moment.bodies, event.bodies)]
+    if len(pair) < 2 or not np.isfinite(pair).all():
+        return False
+    union = np.concatenate([pair[:, :2].min(axis=0), pair[:, 2:].max(axis=0)])
+    size = np.array([camera.size[1], camera.size[0]])
+    if (union[:2] < 0.02 * size).any() or (union[2:] > 0.98 * size).any():
+        return False
+    if union[2] - union[0] < _SMALLEST * size[0]:
+        return False
+    hidden = _hidden(camera, event, moment, around, union)
+    return hidden <= _MOST_HIDDEN and not _behind_pole(camera, layout, event, union)
 
 
 def _hidden(
-    camera: Camera,
-    recording: Recording,
-    event: Event,
-    time_s: float,
-    around: dict[int, Box],
-    union: Box,
+    camera: Camera, event: Event, moment: _Moment, around: np.ndarray, union: np.ndarray
 ) -> float:
     """Return the share of the pair's box that others before it cover, about."""
     eye = np.array(camera.position[:2])
     far = np.linalg.norm(np.array(event.place) - eye)
-    covered = 0.0
-    for number, (x, y, _) in _places(recording, time_s).items():
-        near = np.hypot(x - eye[0], y - eye[1]) < far
-        if number in event.bodies or not near or number not in around:
-            continue
-        box = around[number]
-        wide = min(box[2], union[2]) - max(box[0], union[0])
-        high = min(box[3], union[3]) - max(box[1], union[1])
-        covered += max(wide, 0.0) * max(high, 0.0)
-    return covered / ((union[2] - union[0]) * (union[3] - union[1]))
+    before = np.linalg.norm(moment.places[:, :2] - eye, axis=1) < far
+    before &= ~np.isin(moment.bodies, event.bodies) & np.isfinite(around).all(axis=1)
+    common = np.minimum(around[before, 2:], union[2:]) - np.maximum(around[before, :2], union[:2])
+    return float(np.maximum(common, 0.0).prod(axis=1).sum() / (union[2:] - union[:2]).prod())
 
 
-def _behind_pole(camera: Camera, layout: Layout, event: Event, union: Box) -> bool:
+def _behind_pole(camera: Camera, layout: Layout, event: Event, union: np.ndarray) -> bool:
     """Whether a traffic light stands before the pair."""
     far = camera.view(np.array([*event.place, 0.0]))[2] + 2.0
     for signal in layout.signals:

@@ -6,7 +6,7 @@ import numpy as np
 
 from worldtune.data.scenes.captions import caption
 from worldtune.data.scenes.its import ItsScene
-from worldtune.data.scenes.paint_movers import boxes
+from worldtune.data.scenes.paint_movers import boxes, size_of
 from worldtune.data.scenes.playback import Motion, motion_at
 
 FORMAT = "worldtune traffic label 1"
@@ -77,7 +77,7 @@ def _body(scene: ItsScene, number: int) -> dict[str, Any] | None:
     body = shot.recording.bodies[number]
     motion = motion_at(shot.recording, number, shot.times_s)
     places = np.stack([motion.x, motion.y, motion.heading], axis=1)
-    around = boxes(body, places, shot.camera)
+    around = boxes(size_of(body), places, shot.camera)
     height, width = shot.camera.size
     with np.errstate(invalid="ignore"):
         seen = motion.present & (around[:, 2] > 0) & (around[:, 3] > 0)

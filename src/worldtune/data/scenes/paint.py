@@ -76,7 +76,7 @@ class Builder:
 
     def add(
         self,
-        points: Sequence[Sequence[float]] | np.ndarray,
+        points: Sequence[Sequence[float] | np.ndarray] | np.ndarray,
         colour: Sequence[float] | np.ndarray,
         *,
         glow: float = 0.0,

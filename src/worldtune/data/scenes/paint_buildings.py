@@ -55,7 +55,7 @@ class _Wall:
         self._along = (other - foot) / max(self.width, 1e-9)
         self.out = np.array([self._along[1], -self._along[0]])
         self._build = Builder()
-        self.corners = self.quad(0, 0, self.width, top)
+        self.corners = self.quad(0.0, 0.0, self.width, top)
         self._build.add(self.corners, colour)
 
     def quad(self, x0: float, y0: float, x1: float, y1: float, out: float = 0.0) -> np.ndarray:
@@ -176,7 +176,7 @@ def _shops(wall: _Wall, details: _Details, top: float) -> None:
     """Fill the ground floor with shop windows, signs and awnings."""
     count = max(int(wall.width / 5.5), 1)
     each = wall.width / count
-    wall.put(0, 0, wall.width, top, _tinted(details.trim, 0.45))
+    wall.put(0.0, 0.0, wall.width, top, _tinted(details.trim, 0.45))
     for number in range(count):
         x0, x1 = number * each + 0.25, (number + 1) * each - 0.25
         door = x0 + (x1 - x0) * float(details.random.uniform(0.1, 0.7))
@@ -192,7 +192,7 @@ def _shops(wall: _Wall, details: _Details, top: float) -> None:
         wall.put(door, 0.05, door + 1.0, 2.3, _tinted(_GLASS, 0.7), gloss=0.4)
         wall.put(x0 - 0.1, top - 0.85, x1 + 0.1, top - 0.12, sign, glow=0.5 * details.lamps)
         words = float(details.random.uniform(0.25, 0.6)) * (x1 - x0)
-        wall.put((x0 + x1 - words) / 2, top - 0.62, (x0 + x1 + words) / 2, top - 0.34,
+        wall.put((x0 + x1 - words) / 2.0, top - 0.62, (x0 + x1 + words) / 2.0, top - 0.34,
                  (0.75, 0.73, 0.66))  # fmt: skip
         if details.random.uniform() < 0.5:
             stripes = 8
@@ -210,10 +210,10 @@ def _brick(wall: _Wall, details: _Details, far: bool) -> None:
     if shop:
         _shops(wall, details, 3.6)
     else:
-        wall.put(0, 0, wall.width, 0.7, _tinted(details.trim, 0.5))
+        wall.put(0.0, 0.0, wall.width, 0.7, _tinted(details.trim, 0.5))
         _door(wall, details)
-    wall.put(0, wall.top - 0.75, wall.width, wall.top - 0.55, details.trim)
-    wall.put(0, wall.top - 0.28, wall.width, wall.top, details.trim)
+    wall.put(0.0, wall.top - 0.75, wall.width, wall.top - 0.55, details.trim)
+    wall.put(0.0, wall.top - 0.28, wall.width, wall.top, details.trim)
 
 
 def _plaster(wall: _Wall, details: _Details, far: bool) -> None:
@@ -223,23 +223,23 @@ def _plaster(wall: _Wall, details: _Details, far: bool) -> None:
     if shop:
         _shops(wall, details, 3.5)
     else:
-        wall.put(0, 0, wall.width, 0.9, _tinted(details.trim, 0.42))
+        wall.put(0.0, 0.0, wall.width, 0.9, _tinted(details.trim, 0.42))
         _door(wall, details)
-    wall.put(0, wall.top - 0.4, wall.width, wall.top, _tinted(details.trim, 0.85))
+    wall.put(0.0, wall.top - 0.4, wall.width, wall.top, _tinted(details.trim, 0.85))
 
 
 def _office(wall: _Wall, details: _Details, far: bool) -> None:
-    wall.put(0, 0, wall.width, 3.9, _tinted(_GLASS, 0.9), gloss=0.5, glow=0.0)
+    wall.put(0.0, 0.0, wall.width, 3.9, _tinted(_GLASS, 0.9), gloss=0.5, glow=0.0)
     lefts, sills, bay = _grid(wall, 4.0, 1.9, 3.4)
     for sill in sills:
         for left in lefts.tolist():
             details.pane(wall, left + 0.07, sill + 0.75, left + bay - 0.07, sill + 3.3)
         if not far:
-            wall.put(0, sill + 0.55, wall.width, sill + 0.72, _tinted(details.trim, 0.9))
+            wall.put(0.0, sill + 0.55, wall.width, sill + 0.72, _tinted(details.trim, 0.9))
     step = 3.8
     for left in np.arange(0.0, wall.width, step):
-        wall.put(left, 0, left + 0.35, 4.0, details.trim)
-    wall.put(0, 3.6, wall.width, 4.1, details.trim)
+        wall.put(left, 0.0, left + 0.35, 4.0, details.trim)
+    wall.put(0.0, 3.6, wall.width, 4.1, details.trim)
     middle = wall.width / 2
     wall.put(middle - 1.4, 0.0, middle + 1.4, 2.7, (0.5, 0.42, 0.26) if details.lamps else _GLASS,
              gloss=0.3, glow=float(details.lamps))  # fmt: skip
@@ -249,20 +249,20 @@ def _office(wall: _Wall, details: _Details, far: bool) -> None:
 def _concrete(wall: _Wall, details: _Details, far: bool) -> None:
     lefts, sills, bay = _grid(wall, 0.8, 3.6, 3.0)
     for sill in sills:
-        wall.put(0, sill + 0.8, wall.width, sill + 2.3, _tinted(details.trim, 0.6))
+        wall.put(0.0, sill + 0.8, wall.width, sill + 2.3, _tinted(details.trim, 0.6))
         for left in lefts.tolist():
             half = bay / 2
             details.pane(wall, left + 0.12, sill + 0.9, left + half - 0.06, sill + 2.2)
             details.pane(wall, left + half + 0.06, sill + 0.9, left + bay - 0.12, sill + 2.2)
     if not far:
         for left in lefts.tolist()[1:]:
-            wall.put(left - 0.05, 0, left + 0.05, wall.top, _tinted(details.trim, 0.75))
+            wall.put(left - 0.05, 0.0, left + 0.05, wall.top, _tinted(details.trim, 0.75))
     _door(wall, details)
-    wall.put(0, wall.top - 0.5, wall.width, wall.top, _tinted(details.trim, 0.8))
+    wall.put(0.0, wall.top - 0.5, wall.width, wall.top, _tinted(details.trim, 0.8))
 
 
 def _house(wall: _Wall, details: _Details, far: bool) -> None:
-    wall.put(0, 0, wall.width, 0.45, (0.26, 0.25, 0.24))
+    wall.put(0.0, 0.0, wall.width, 0.45, (0.26, 0.25, 0.24))
     _windows(wall, details, far, bottom=0.35, pitch=3.4, share=0.42, storey=2.8)
     _door(wall, details)
 
@@ -271,13 +271,13 @@ def _shop(wall: _Wall, details: _Details, far: bool) -> None:
     _shops(wall, details, min(3.8, wall.top - 0.4))
     if wall.top > 6:
         _windows(wall, details, far, bottom=4.0, pitch=3.0, share=0.5)
-    wall.put(0, wall.top - 0.3, wall.width, wall.top, details.trim)
+    wall.put(0.0, wall.top - 0.3, wall.width, wall.top, details.trim)
 
 
 def _door(wall: _Wall, details: _Details) -> None:
     x = wall.width * float(details.random.uniform(0.2, 0.75))
-    wall.put(x - 0.15, 0, x + 1.25, 2.45, details.trim)
-    wall.put(x, 0, x + 1.1, 2.3, _tinted(details.sign, 0.8))
+    wall.put(x - 0.15, 0.0, x + 1.25, 2.45, details.trim)
+    wall.put(x, 0.0, x + 1.1, 2.3, _tinted(details.sign, 0.8))
     wall.put(x + 0.2, 1.3, x + 0.9, 2.1, _GLASS, gloss=0.4)
 
 

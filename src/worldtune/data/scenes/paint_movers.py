@@ -23,6 +23,8 @@ _DENT_M, _DENT_REACH_M = 0.30, 1.25
 BRAKE_LIGHT, TAIL_LIGHT = (2.6, 0.10, 0.07), (0.62, 0.02, 0.02)
 INDICATOR_LIGHT, HEADLIGHT = (2.6, 1.05, 0.10), (3.5, 3.2, 2.6)
 
+_CORNERS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (0.0, 1.0)])
+
 
 @dataclass(frozen=True)
 class Mover:
@@ -169,22 +171,24 @@ def _dented(mesh: Mesh, body: Body, contact: Contact) -> Polygons:
     return shape.moved(points, normals)
 
 
-def box_corners(body: Body, places: np.ndarray) -> np.ndarray:
-    """Return the corners [n, 8, 3] of upright boxes around a body at n places (x, y, heading)."""
-    shape = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (0.0, 1.0)])
-    shape = shape * [body.length, body.width, body.height]
-    c, s = np.cos(places[:, 2])[:, None], np.sin(places[:, 2])[:, None]
-    x = places[:, :1] + c * shape[:, 0] - s * shape[:, 1]
-    y = places[:, 1:2] + s * shape[:, 0] + c * shape[:, 1]
-    return np.stack([x, y, np.broadcast_to(shape[:, 2], x.shape)], axis=2)
+def boxes(sizes: np.ndarray, places: np.ndarray, camera: Camera) -> np.ndarray:
+    """Return left, top, right and bottom in pixels, [n, 4], of upright boxes.
 
-
-def boxes(body: Body, places: np.ndarray, camera: Camera) -> np.ndarray:
-    """Return left, top, right and bottom in pixels, [n, 4], of a body at n places.
-
-    NaN where it is not wholly before the camera.
+    sizes are lengths, widths and heights, [n, 3] or [3]; places x, y and heading, [n, 3]. NaN
+    where a box is not wholly before the camera.
     """
-    pixels, depth = camera.project(box_corners(body, places))
+    sizes = np.broadcast_to(np.asarray(sizes, np.float64), places.shape)[:, None]
+    shape = _CORNERS * sizes
+    c, s = np.cos(places[:, 2])[:, None], np.sin(places[:, 2])[:, None]
+    corners = shape.copy()
+    corners[..., 0] = places[:, :1] + c * shape[..., 0] - s * shape[..., 1]
+    corners[..., 1] = places[:, 1:2] + s * shape[..., 0] + c * shape[..., 1]
+    pixels, depth = camera.project(corners)
     around = np.concatenate([pixels.min(axis=1), pixels.max(axis=1)], axis=1)
     around[(depth <= NEAR_M).any(axis=1)] = np.nan
     return around
+
+
+def size_of(body: Body) -> np.ndarray:
+    """Return length, width and height."""
+    return np.array([body.length, body.width, body.height])

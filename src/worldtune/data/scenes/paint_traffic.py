@@ -21,7 +21,7 @@ from worldtune.data.scenes.paint import (
     pixel_corners,
 )
 from worldtune.data.scenes.paint_backdrop import Backdrop, glow, pixel_of
-from worldtune.data.scenes.paint_movers import Mover, boxes
+from worldtune.data.scenes.paint_movers import Mover, boxes, size_of
 from worldtune.data.scenes.paint_people import figure_polygons, to_world
 from worldtune.data.scenes.recording import BRAKE
 from worldtune.data.scenes.weather import Colour, Light
@@ -64,7 +64,7 @@ class Traffic:
     def _when_seen(self, mover: Mover) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         motion, camera = mover.motion, self._camera
         places = np.stack([motion.x, motion.y, motion.heading], axis=1)
-        around = boxes(mover.body, places, camera)
+        around = boxes(size_of(mover.body), places, camera)
         height, width = camera.size
         # A shadow may be in view where its body is not.
         room = (0.04 if mover.body.kind == "pedestrian" else 0.3) * width
@@ -91,11 +91,11 @@ class _Stage:
         self._traffic, self._number = traffic, number
         self._camera, self._light = traffic._camera, traffic._light
         self._backdrop = traffic._backdrop
-        shown = (
-            np.flatnonzero(traffic._shown[:, number]) if len(traffic._shown) else np.zeros(0, int)
-        )
-        shown = shown[np.argsort(-traffic._depth[shown, number], kind="stable")]
         self._seen: list[_Seen] = []
+        if not traffic._movers:
+            return
+        shown = np.flatnonzero(traffic._shown[:, number])
+        shown = shown[np.argsort(-traffic._depth[shown, number], kind="stable")]
         if len(shown):
             self._gather(shown.tolist())
 
