@@ -5,7 +5,7 @@ import pytest
 from worldtune.data.scenes.captions import caption, vehicle_words
 from worldtune.data.scenes.its import ItsScene, its_scene
 
-NUMBERS = range(24)
+NUMBERS = range(12)
 
 
 @pytest.fixture(scope="module")

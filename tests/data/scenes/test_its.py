@@ -11,7 +11,7 @@ from worldtune.data.scenes.playback import poses
 from worldtune.data.scenes.style import BODY_COLOURS
 from worldtune.errors import DataError
 
-NUMBERS = range(40)
+NUMBERS = range(32)
 
 
 @pytest.fixture(scope="module")

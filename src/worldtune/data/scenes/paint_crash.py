@@ -8,6 +8,7 @@ import numpy as np
 from worldtune.data.scenes.camera import NEAR_M, Camera
 from worldtune.data.scenes.paint import Builder, box_of, colours_seen, fill, paint
 from worldtune.data.scenes.paint_people import to_world
+from worldtune.data.scenes.playback import Motion
 from worldtune.data.scenes.recording import Recording
 from worldtune.data.scenes.weather import Colour, Light
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from worldtune.data.scenes.paint_movers import Mover
 
 _SLIDES_MPS = 1.2  # a slower body leaves no mark
-_MARK = 0.62  # of the light that asphalt under rubber sends back
+_SLIP = 0.14  # radians between the way a tyre points and the way it goes
+_BRAKES_MPS2 = 4.0  # harder braking locks wheels
+_MARK = 0.68  # of the light that asphalt under rubber sends back
 _PIECES = 22
 _FRICTION = 5.5  # metres a second squared, of pieces on the road
 
@@ -31,13 +34,13 @@ class Marks:
     def __init__(self, movers: Sequence["Mover"]) -> None:
         self._movers = [m for m in movers if m.contact is not None and m.mesh is not None]
 
-    def lay(self, number: int, camera: Camera, backdrop: "Backdrop") -> None:
+    def lay(self, number: int, fps: float, camera: Camera, backdrop: "Backdrop") -> None:
         """Add what the last frame's motion leaves to the pictures of the ground."""
         for mover in self._movers:
             motion = mover.motion
             if number <= mover.contact_frame or not motion.present[number - 1 : number + 1].all():
                 continue
-            if np.linalg.norm(motion.velocity[number]) < _SLIDES_MPS or mover.mesh is None:
+            if mover.mesh is None or not _slides(motion, number, fps):
                 continue
             tread = mover.body.width / 2 - 0.12
             wheels = np.array([[x, s * tread, 0.0] for x, _ in mover.mesh.wheels for s in (-1, 1)])
@@ -47,6 +50,18 @@ class Marks:
             )
             for one, other in zip(before[:, :2], after[:, :2], strict=True):
                 _darken(one, other, camera, backdrop)
+
+
+def _slides(motion: Motion, number: int, fps: float) -> bool:
+    """Whether tyres rub off on the road: they go aside, or are locked."""
+    velocity = motion.velocity[number]
+    speed = float(np.linalg.norm(velocity))
+    if speed < _SLIDES_MPS:
+        return False
+    heading = float(motion.heading[number])
+    aside = abs(velocity[1] * np.cos(heading) - velocity[0] * np.sin(heading)) / speed
+    slowing = (float(np.linalg.norm(motion.velocity[number - 1])) - speed) * fps
+    return bool(aside > _SLIP or slowing > _BRAKES_MPS2)
 
 
 def _darken(one: np.ndarray, other: np.ndarray, camera: Camera, backdrop: "Backdrop") -> None:

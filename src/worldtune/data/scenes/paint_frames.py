@@ -90,7 +90,7 @@ class _Film:
         """Paint one frame; frames come in order."""
         backdrop, light = self._backdrop, self._shot.light
         if self._marks:
-            self._marks.lay(number, self._camera, backdrop)
+            self._marks.lay(number, self._shot.fps, self._camera, backdrop)
         canvas = backdrop.lit.copy()
         self._signals(canvas, number)
         stage = self._traffic.stage(number)

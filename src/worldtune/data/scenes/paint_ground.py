@@ -208,7 +208,7 @@ def _textured(
     sharp = np.clip(camera.focal * 0.10 / near, 0, 1)
     albedo = np.take(_LINEAR, flat)
     grain = fine * sharp
-    strength = np.take(np.array([0.08, 0.075, 0.05, 0.06, 0.05], np.float32), kind)
+    strength = np.take(np.array([0.055, 0.06, 0.04, 0.06, 0.05], np.float32), kind)
     uneven = np.take(np.array([0.07, 0.04, 0.035, 0.05, 0.05], np.float32), kind)
     albedo *= (1 + strength * grain + uneven * (broad + 0.7 * blotch))[..., None]
     open_ground = (kind == GROUND)[..., None]
