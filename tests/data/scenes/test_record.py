@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from worldtune.data.scenes import network
-from worldtune.data.scenes.library import layouts, recordings
+from worldtune.data.scenes.library import layouts, pack, recordings
 from worldtune.data.scenes.network import build_network
 from worldtune.data.scenes.network_plans import plans
 from worldtune.data.scenes.record import record
@@ -60,25 +60,26 @@ def test_the_layouts_in_the_package_are_those_that_are_planned():
 
 @pytest.mark.slow
 def test_new_traffic_keeps_all_rules_and_is_the_same_for_a_seed(tmp_path: Path):
+    """Fewer recordings of the same seed are the first of more."""
     pytest.importorskip("libsumo", reason='needs pip install "worldtune[sumo]"')
     told: list[tuple[int, int]] = []
-    for name in ("one", "other"):
-        record(
-            tmp_path / name,
-            normal=5,
-            accident=4,
-            seed=3,
-            progress=lambda done, wanted: told.append((done, wanted)),
-        )
+    more, fewer = tmp_path / "more", tmp_path / "fewer"
+    record(
+        more, normal=5, accident=4, seed=3, progress=lambda done, all_: told.append((done, all_))
+    )
+    record(fewer, normal=1, accident=1, seed=3)
 
-    files = sorted(path.name for path in (tmp_path / "one").iterdir())
-    assert files == ["accident.xz", "layouts.xz", "normal.xz"]
-    for name in files:
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
-    assert told == [(done, 5) for done in range(1, 6)] * 2
-    normal = recordings("normal", tmp_path / "one")
-    accident = recordings("accident", tmp_path / "one")
+    assert sorted(path.name for path in more.iterdir()) == [
+        "accident.xz",
+        "layouts.xz",
+        "normal.xz",
+    ]
+    assert told == [(done, 5) for done in range(1, 6)]
+    normal, accident = recordings("normal", more), recordings("accident", more)
     assert (len(normal), len(accident)) == (5, 4)
     assert len({recording.layout.name for recording in normal}) == 5
     for recording in (*normal, *accident):
         assert broken_rules(recording) == []
+    assert (more / "layouts.xz").read_bytes() == (fewer / "layouts.xz").read_bytes()
+    assert pack(recordings("normal", fewer)) == pack(normal[:1])
+    assert pack(recordings("accident", fewer)) == pack(accident[:1])
