@@ -60,7 +60,7 @@ def test_the_layouts_in_the_package_are_those_that_are_planned():
 
 @pytest.mark.slow
 def test_new_traffic_keeps_all_rules_and_is_the_same_for_a_seed(tmp_path: Path):
-    """Fewer recordings of the same seed are the first of more."""
+    """The first recording of a seed is the same however many follow."""
     pytest.importorskip("libsumo", reason='needs pip install "worldtune[sumo]"')
     told: list[tuple[int, int]] = []
     more, fewer = tmp_path / "more", tmp_path / "fewer"
