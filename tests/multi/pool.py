@@ -67,6 +67,12 @@ class Pool:
         assert not faults, "\n".join(telling)
         return answers
 
+    def close(self) -> None:
+        """End the processes."""
+        for process in self._processes:
+            process.kill()
+            process.join()
+
     def __enter__(self) -> "Pool":
         return self
 
@@ -76,9 +82,7 @@ class Pool:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for process in self._processes:
-            process.kill()
-            process.join()
+        self.close()
 
 
 def _serve(rank: int, world: int, store: Path, line: Connection) -> None:
@@ -98,7 +102,7 @@ def _serve(rank: int, world: int, store: Path, line: Connection) -> None:
         try:
             answer = True, function(*words)
         except Exception:
-            answer = False, traceback.format_exc()
+            answer = False, traceback.format_exc()[-2000:]
         written = io.BytesIO()
         torch.save(answer, written)
         line.send_bytes(written.getvalue())

@@ -135,6 +135,7 @@ def _same(one: Tensor, other: Tensor) -> bool:
 
 # What differs between two runs of the same numbers.
 TIMES = ("step_s", "wait_s", "clips_per_s", "memory_gib")
+TIMES = (*TIMES, *(f"{name}_{end}" for name in TIMES for end in ("min", "max")))
 
 
 def metrics(run: Path, kinds: Iterable[str] = ("step", "validation")) -> list[dict[str, Any]]:

@@ -87,7 +87,7 @@ def _reduce(x: Tensor, group: Group) -> Tensor:
 def _gathered(x: Tensor, dim: int, lengths: Lengths, group: Group) -> Tensor:
     longest = max(lengths)
     padded = _padded(x, dim, longest).contiguous()
-    whole = funcol.wait_tensor(funcol.all_gather_tensor(padded[None], 0, group))
+    whole = funcol.wait_tensor(funcol.all_gather_single(padded[None], 0, group))
     pieces = [whole[rank].narrow(dim, 0, length) for rank, length in enumerate(lengths)]
     return torch.cat(pieces, dim)
 
@@ -95,7 +95,7 @@ def _gathered(x: Tensor, dim: int, lengths: Lengths, group: Group) -> Tensor:
 def _scattered_sum(x: Tensor, dim: int, lengths: Lengths, group: Group) -> Tensor:
     longest = max(lengths)
     stacked = torch.stack([_padded(part, dim, longest) for part in x.split(list(lengths), dim)])
-    mine = funcol.wait_tensor(funcol.reduce_scatter_tensor(stacked, "sum", 0, group))
+    mine = funcol.wait_tensor(funcol.reduce_scatter_single(stacked, "sum", 0, group))
     return mine[0].narrow(dim, 0, lengths[group.rank()])
 
 

@@ -139,7 +139,10 @@ class _OnOwnFrames:
                 told[name] = own(told[name], dim)
         out = self._forward(own(latents_BCTHW, 2), own(time_BT, 1), text_BND, **told)
         lengths = [piece * patch for piece in frames.pieces]
-        return gather_alike(out.unflatten(2, (views, -1)), 3, lengths, self._group).flatten(2, 3)
+        cameras = out.unflatten(2, (views, -1)).unbind(2)
+        # One by one and not as a view, whose hooks FSDP could lose.
+        wholes = [gather_alike(camera, 2, lengths, self._group) for camera in cameras]
+        return wholes[0] if views == 1 else torch.cat(wholes, 2)
 
 
 def cut_frames(

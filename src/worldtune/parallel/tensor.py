@@ -22,8 +22,8 @@ from worldtune.models.transformer import Trunk
 from worldtune.parallel.collectives import Group, gather, sum_gradients, sum_results, sum_scattered
 from worldtune.parallel.frames import FrameCut
 
-# Where tokens enter and leave the layers that are cut, within a block.
-ATTENTIONS = ("self_attn", "cross_attn")
+# Within a block: what begins with layers cut by columns and ends with one cut by rows.
+MODULES = tuple(dict.fromkeys(name.partition(".")[0] for name, _ in PLAN.cuts))
 
 
 def cut_weights(network: Trunk, index: int, count: int) -> None:
@@ -110,8 +110,7 @@ def _connect_cut(block: nn.Module, group: Group, frames: FrameCut) -> None:
     def leave(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
         return sum_scattered(output, 1, frames.lengths_of(output.shape[1]), group)
 
-    for name in ATTENTIONS:
-        block.get_submodule(name).register_forward_pre_hook(enter)
-        block.get_submodule(f"{name}.output_proj").register_forward_hook(leave)
-    block.get_submodule("mlp").register_forward_pre_hook(enter)
-    block.get_submodule("mlp.layer2").register_forward_hook(leave)
+    for name in MODULES:
+        module = block.get_submodule(name)
+        module.register_forward_pre_hook(enter)
+        module.register_forward_hook(leave)
