@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -33,6 +34,18 @@ class Mesh:
     lamps: dict[str, np.ndarray]  # head, tail, left, right: numbers of polygons
     wheels: tuple[tuple[float, float], ...]  # x and radius
     tyres: np.ndarray  # numbers of the polygons that belong to wheels
+
+    @cached_property
+    def outer(self) -> np.ndarray:
+        """The points furthest out in many directions, float64 [n, 3]: all that a shadow needs."""
+        points = self.polygons.points
+        turns = np.linspace(0, 2 * np.pi, 17)[:-1]
+        chosen = [
+            np.argmax(points[:, 0] * np.cos(t) + points[:, 1] * np.sin(t) + points[:, 2] * up)
+            for up in (0.0, 0.5, 2.0, -0.5)
+            for t in turns
+        ]
+        return points[np.unique(chosen)]
 
 
 class VehicleBuilder:

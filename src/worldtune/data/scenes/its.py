@@ -32,6 +32,7 @@ _FIELD_OF_VIEW = (46.0, 56.0)
 _INSIDE = (0.36, 0.58)  # where in the window the event comes
 _SMALLEST = 0.13  # of the frame's width, the pair at the event
 _MOST_HIDDEN = 0.06
+_MOST_COVERED = 0.45
 _TRIES = 48
 _MEETING_M = 8.5
 
@@ -251,6 +252,10 @@ def _sees(camera: Camera, layout: Layout, event: Event, moment: _Moment) -> bool
     if len(pair) < 2 or not np.isfinite(pair).all():
         return False
     union = np.concatenate([pair[:, :2].min(axis=0), pair[:, 2:].max(axis=0)])
+    common = np.minimum(pair[0, 2:], pair[1, 2:]) - np.maximum(pair[0, :2], pair[1, :2])
+    smaller = (pair[:, 2:] - pair[:, :2]).prod(axis=1).min()
+    if np.maximum(common, 0.0).prod() > _MOST_COVERED * smaller:
+        return False  # one of the pair stands before the other
     size = np.array([camera.size[1], camera.size[0]])
     if (union[:2] < 0.02 * size).any() or (union[2:] > 0.98 * size).any():
         return False

@@ -264,5 +264,10 @@ def _disc_of_light(reach: int, colour: tuple[float, float, float], strength: int
 
 
 def pixel_of(light: Light, colour: tuple[float, float, float], distance: float) -> list[int]:
-    """Return a lamp's light as the camera sees it from a distance."""
+    """Return a lamp's light as the camera sees it from a distance, in metres."""
+    return _lamp_pixel(light, colour, float(round(distance)))
+
+
+@lru_cache(maxsize=2048)
+def _lamp_pixel(light: Light, colour: tuple[float, float, float], distance: float) -> list[int]:
     return develop(light.through_air(np.array(colour), distance)).tolist()

@@ -102,7 +102,10 @@ class Scraps:
         self._up = random.uniform(0.6, 2.6, _PIECES)
         self._size = random.uniform(0.05, 0.17, _PIECES)
         self._turn = random.uniform(0, 2 * np.pi, (_PIECES, 2))
-        self._colour = random.integers(len(_COLOURS), size=_PIECES)
+        build = Builder()
+        for colour in random.integers(len(_COLOURS), size=_PIECES).tolist():
+            build.add(np.zeros((4, 3)), _COLOURS[colour], both=True)
+        self._shape = build.build()
 
     def paint(
         self, canvas: np.ndarray, number: int, camera: Camera, light: Light, depth: np.ndarray
@@ -115,16 +118,14 @@ class Scraps:
         reach = self._speed * rolled - _FRICTION * rolled**2 / 2
         places = self._start + self._way * reach[:, None]
         height = np.maximum(0.5 + self._up * since - 4.9 * since**2, 0.03)
-        build = Builder()
-        for piece in range(_PIECES):
-            spin = self._turn[piece, 0] + self._turn[piece, 1] * 2 * rolled[piece]
-            size = self._size[piece]
-            turns = spin + np.array([0.0, 1.7, 3.3, 4.9])
-            ring = np.stack([np.cos(turns), np.sin(turns), 0.35 * np.sin(turns + spin)], axis=1)
-            middle = np.array([*places[piece], height[piece]])
-            build.add(middle + ring * size * [1.2, 0.8, 1.0],
-                      _COLOURS[int(self._colour[piece])], both=True)  # fmt: skip
-        polygons = build.build()
+        spin = self._turn[:, :1] + self._turn[:, 1:] * 2 * rolled[:, None]
+        turns = spin + np.array([0.0, 1.7, 3.3, 4.9])
+        ring = np.stack(
+            [1.2 * np.cos(turns), 0.8 * np.sin(turns), 0.35 * np.sin(turns + spin)], axis=2
+        )
+        middle = np.column_stack([places, height])
+        points = (middle[:, None] + ring * self._size[:, None, None]).reshape(-1, 3)
+        polygons = self._shape.moved(points)
         pixels, far = camera.project(polygons.points[::4])
         inside = (pixels >= 0).all(axis=1) & (pixels < [camera.size[1], camera.size[0]]).all(axis=1)
         seen = np.zeros(_PIECES, bool)

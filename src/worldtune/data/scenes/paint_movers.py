@@ -1,8 +1,9 @@
 """One body through a clip: its shape, its lamps and its clothes, frame by frame."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import cos, sin
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +40,7 @@ class Mover:
     contact: Contact | None
     contact_frame: int
     clothes: Clothes
+    _kept: list[Any] = field(default_factory=list, repr=False, compare=False)
 
     @cached_property
     def mesh(self) -> Mesh | None:
@@ -64,6 +66,15 @@ class Mover:
     def polygons(self, number: int) -> Polygons:
         """Return a vehicle in the world, or the wheels that a rider sits between."""
         place = self.place(number)
+        key = place, float(self.pitch[number]), number >= self.contact_frame
+        # A vehicle that waits is the same in every frame.
+        if self._kept and self._kept[0] == key:
+            return self._kept[1]
+        polygons = self._polygons(number, place)
+        self._kept[:] = key, polygons
+        return polygons
+
+    def _polygons(self, number: int, place: tuple[float, float, float]) -> Polygons:
         if self.mesh is None:
             solid = self.body.kind == "motorcycle"
             reach, radius = (0.33, 0.32) if solid else (0.29, 0.34)

@@ -41,8 +41,8 @@ class _Seen:
     depth: float
     sunlit: float
     first: int
-    last: int
     order: np.ndarray
+    outer: np.ndarray
 
 
 class Traffic:
@@ -132,55 +132,69 @@ class _Stage:
                 ahead = away @ [np.cos(heading), np.sin(heading)] > 0
                 order = order[mover.mesh.rear_first if ahead else mover.mesh.front_first]
             depth = float(traffic._depth[n, number])
-            # Wheels come before the rider who sits between them, and need not be near in the list.
-            self._seen.append(_Seen(mover, depth, lit, ranges[0][0], ranges[0][1], order))
+            outer = self._outer(mover, ranges)
+            self._seen.append(_Seen(mover, depth, lit, ranges[0][0], order, outer))
         self._colours = colours_seen(self._polygons, camera, self._light, sunlit)
         self._prepared = Prepared(self._polygons, camera)
+
+    def _outer(self, mover: Mover, ranges: list[tuple[int, int]]) -> np.ndarray:
+        """Return the body's points that may lie on its shadow's edge, [n, 3] in the world."""
+        if mover.mesh is not None:
+            return to_world(mover.mesh.outer, *mover.place(self._number))
+        starts, points = self._polygons.starts, self._polygons.points
+        return np.concatenate([points[starts[low] : starts[high]] for low, high in ranges])
 
     def shadows(self, canvas: np.ndarray) -> None:
         """Darken the ground beneath the bodies, and where they keep the sun off."""
         if not self._seen:
             return
-        light, camera = self._light, self._camera
-        fall = np.zeros(2) if light.closed else -light.towards_sun[:2] / light.towards_sun[2]
-        if not light.closed:
-            flat = self._polygons.points.copy()
-            flat[:, :2] += flat[:, 2:] * fall
-            flat[:, 2] = 0.0
-            pixels, depth = camera.project(flat)
-            starts = self._polygons.starts
-            for seen in self._seen:
-                if seen.sunlit > 0.05:
-                    corners = self._corner_numbers(seen, starts)
-                    if (depth[corners] > NEAR_M).all():
-                        self._uncover(canvas, self._backdrop.shade, _hull(pixels[corners]))
+        shade = self._backdrop.shade
+        if self._light.closed:
+            self._uncover(canvas, shade, self._beneath(0.38))
         else:
-            self._beneath(canvas, self._backdrop.shade, 0.38)
-        self._beneath(canvas, self._backdrop.contact, -0.06)
+            self._uncover(canvas, shade, self._fallen())
+        self._uncover(canvas, self._backdrop.contact, self._beneath(-0.06))
 
-    def _corner_numbers(self, seen: _Seen, starts: np.ndarray) -> np.ndarray | slice:
-        if seen.mover.mesh is not None or seen.mover.body.kind == "pedestrian":
-            return slice(int(starts[seen.first]), int(starts[seen.last]))
-        spans = [(int(starts[n]), int(starts[n + 1])) for n in seen.order.tolist()]
-        return np.concatenate([np.arange(low, high) for low, high in spans])
+    def _fallen(self) -> list[np.ndarray]:
+        """Return the outlines in pixels of the shadows that the sun throws."""
+        outer = [seen.outer for seen in self._seen if seen.sunlit > 0.05]
+        if not outer:
+            return []
+        flat = np.concatenate(outer)
+        sun = self._light.towards_sun
+        flat[:, :2] -= flat[:, 2:] * (sun[:2] / sun[2])
+        flat[:, 2] = 0.0
+        pixels, depth = self._camera.project(flat)
+        ends = np.cumsum([len(points) for points in outer])[:-1]
+        parts = zip(np.split(pixels, ends), np.split(depth, ends), strict=True)
+        return [_hull(places) for places, far in parts if (far > NEAR_M).all()]
 
-    def _beneath(self, canvas: np.ndarray, other: np.ndarray, margin: float) -> None:
-        """Uncover another picture of the ground under each body's outline, grown by a margin."""
+    def _beneath(self, margin: float) -> list[np.ndarray]:
+        """Return the bodies' outlines on the ground in pixels, grown by a margin in metres."""
         pixels, depth = self._camera.project(_outlines(self._seen, self._number, margin))
-        for outline, far in zip(pixels, depth, strict=True):
-            if (far > NEAR_M).all():
-                self._uncover(canvas, other, outline)
+        return list(pixels[(depth > NEAR_M).all(axis=1)])
 
-    def _uncover(self, canvas: np.ndarray, other: np.ndarray, outline: np.ndarray) -> None:
-        box = box_of(outline.min(axis=0), outline.max(axis=0), self._camera.size)
-        if box is None:
+    def _uncover(
+        self, canvas: np.ndarray, other: np.ndarray, outlines: Sequence[np.ndarray]
+    ) -> None:
+        """Show another picture of the ground within convex outlines."""
+        if not outlines:
             return
-        mask = self._traffic._mask[box[0] : box[1], box[2] : box[3]]
-        corners = pixel_corners(outline - [box[2], box[0]])
-        cv2.fillConvexPoly(mask, corners, (255,), cv2.LINE_8, SHIFT)
-        part = np.s_[box[0] : box[1], box[2] : box[3]]
-        cv2.copyTo(other[part], mask, canvas[part])
-        mask[:] = 0
+        ends = np.cumsum([0, *(len(outline) for outline in outlines)])
+        corners = pixel_corners(np.concatenate(outlines))
+        size = np.array([canvas.shape[1], canvas.shape[0]])
+        low = np.clip((np.minimum.reduceat(corners, ends[:-1]) >> SHIFT) - 1, 0, size)
+        high = np.clip((np.maximum.reduceat(corners, ends[:-1]) >> SHIFT) + 2, 0, size)
+        mask = self._traffic._mask
+        for row, ((left, top), (right, bottom)) in enumerate(
+            zip(low.tolist(), high.tolist(), strict=True)
+        ):
+            if left < right and top < bottom:
+                outline = corners[ends[row] : ends[row + 1]]
+                cv2.fillConvexPoly(mask, outline, (255,), cv2.LINE_8, SHIFT)
+                part = np.s_[top:bottom, left:right]
+                cv2.copyTo(other[part], mask[part], canvas[part])
+                mask[part] = 0
 
     def images(self, canvas: np.ndarray) -> None:
         """Show the bodies upside down in the wet ground."""
