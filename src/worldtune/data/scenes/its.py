@@ -4,6 +4,7 @@ Everything follows from (kind, number, seed). The two kinds draw alike: whatever
 itself comes from the same numbers, so that nothing but the event tells them apart.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import atan, atan2, cos, hypot, pi, radians, sin, tan
@@ -15,7 +16,7 @@ from worldtune.data.scenes import library
 from worldtune.data.scenes.camera import Camera
 from worldtune.data.scenes.paint_frames import Shot
 from worldtune.data.scenes.paint_movers import boxes, size_of
-from worldtune.data.scenes.playback import motion_at, poses
+from worldtune.data.scenes.playback import Motion, motion_at, poses
 from worldtune.data.scenes.recording import Layout, Recording, SceneKind
 from worldtune.data.scenes.scenery import DISTRICTS, District
 from worldtune.data.scenes.style import choose_colour, choose_vivid
@@ -90,8 +91,7 @@ def its_scene(
     inside, look = float(random.uniform(*_INSIDE)), int(random.integers(2**31))
     found = library.recordings(kind, recorded)
     duration = (frames - 1) / fps
-    for attempt in range(len(found)):
-        recording = found[_which(kind, number, seed, len(found), attempt)]
+    for attempt, recording in enumerate(_in_turn(found, kind, number, seed)):
         tries = np.random.Generator(np.random.PCG64([seed & (2**63 - 1), number, 2, attempt]))
         event = _event(recording, inside, duration, tries, recorded)
         if event is None:
@@ -117,18 +117,32 @@ def resized(scene: ItsScene, size: tuple[int, int]) -> ItsScene:
     return replace(scene, shot=replace(scene.shot, camera=camera))
 
 
-def _which(kind: SceneKind, number: int, seed: int, count: int, attempt: int) -> int:
-    """Return the number of a recording: each is used once before any comes again."""
-    # Normal clips run half a round behind, so that a clip and the accident of its number are not
-    # of the same traffic.
-    place = number + (count // 2 if kind == "normal" else 0)
-    order = _order(seed & (2**63 - 1), place // count, count)
-    return int(order[(place + attempt) % count])
+def _in_turn(
+    found: Sequence[Recording], kind: SceneKind, number: int, seed: int
+) -> Iterator[Recording]:
+    """Yield recordings in the order in which a clip tries them.
+
+    Clips go from layout to layout, both classes alike, and use each recording of a layout once
+    before any comes again.
+    """
+    names = sorted({recording.layout.name for recording in found})
+    turn, place = divmod(number, len(names))
+    first = int(_order(seed, turn, len(names))[place])
+    for name in [*names[first:], *names[:first]]:
+        pool = [recording for recording in found if recording.layout.name == name]
+        # Normal clips run half a round behind, so that a clip and the accident of its number are
+        # not of the same traffic.
+        start = turn + (len(pool) // 2 if kind == "normal" else 0)
+        order = _order(seed, 10**6 + start // len(pool), len(pool))
+        for step in range(len(pool)):
+            yield pool[int(order[(start + step) % len(pool)])]
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _order(seed: int, turn: int, count: int) -> np.ndarray:
-    return np.random.Generator(np.random.PCG64([seed, turn, 3])).permutation(count)
+    """Return a permutation, the same each time."""
+    random = np.random.PCG64([seed & (2**63 - 1), turn, count, 3])
+    return np.random.Generator(random).permutation(count)
 
 
 def _event(
@@ -147,31 +161,46 @@ def _event(
         contact = recording.contact
         event = Event(contact.time_s, contact.place, contact.bodies)
         return event if earliest <= event.time_s <= latest else None
-    meetings = [m for m in _meetings(recording) if earliest <= m.time_s <= latest]
-    spots = _contact_places(recording.layout.name, recorded)
-    if not meetings or not len(spots):
+    found, traits = _meetings(recording)
+    contacts = _contacts(recording.layout.name, recorded)
+    times = np.array([meeting.time_s for meeting in found])
+    allowed = np.flatnonzero((times >= earliest) & (times <= latest)) if found else []
+    if not len(allowed) or not len(contacts):
         return None
-    # Where accidents happen in this place, so that the two classes look at the same spots.
-    spot = spots[int(random.integers(len(spots)))]
-    away = np.array([np.hypot(*(np.array(m.place) - spot)) for m in meetings])
-    away += random.uniform(0, 4, len(away))
-    return meetings[int(np.argmin(away))]
+    # Like an accident of this place in all but the contact: where, how fast, from which sides.
+    wanted = contacts[int(random.integers(len(contacts)))]
+    unlike = (np.abs(traits[allowed] - wanted) * _WEIGHTS).sum(axis=1)
+    return found[int(allowed[int(np.argmin(unlike))])]
+
+
+# How much each trait of a meeting counts: x, y, the slower's and the faster's speed, the angle.
+_WEIGHTS = np.array([0.7, 0.7, 2.0, 1.0, 4.0])
 
 
 @lru_cache(maxsize=32)
-def _contact_places(layout: str, recorded: Path) -> np.ndarray:
-    """Return where the accidents of a layout happen, float64 [n, 2]."""
-    found = library.recordings("accident", recorded)
-    return np.array(
-        [r.contact.place for r in found if r.contact is not None and r.layout.name == layout]
-    ).reshape(-1, 2)
+def _contacts(layout: str, recorded: Path) -> np.ndarray:
+    """Return the traits of the accidents of a layout just before contact, float64 [n, 5]."""
+    rows = []
+    for recording in library.recordings("accident", recorded):
+        contact = recording.contact
+        if contact is not None and recording.layout.name == layout:
+            before = np.array([contact.time_s - 0.06])
+            one, other = (motion_at(recording, body, before) for body in contact.bodies)
+            rows.append([*contact.place, *_traits(one, other)[0]])
+    return np.array(rows).reshape(-1, 5)
 
 
-def _meetings(recording: Recording) -> list[Event]:
-    """Return for each pair of vehicles the moment when they are nearest, if they are near then.
+def _traits(one: Motion, other: Motion) -> np.ndarray:
+    """Return two bodies' slower and faster speed and the angle between them, [moments, 3]."""
+    speeds = np.stack([np.linalg.norm(motion.velocity, axis=1) for motion in (one, other)])
+    angle = np.abs((one.heading - other.heading + pi) % (2 * pi) - pi)
+    return np.stack([speeds.min(axis=0), speeds.max(axis=0), angle], axis=1)
 
-    One of them moves, and not as the other does; those that hardly pass count only where no
-    others do.
+
+def _meetings(recording: Recording) -> tuple[list[Event], np.ndarray]:
+    """Return moments when two vehicles are near and one moves, and their traits [n, 5].
+
+    Those that are not quite near count only where no others are.
     """
     times = np.arange(0.5, recording.duration_s - 0.4, 0.25)
     vehicles = [n for n, body in enumerate(recording.bodies) if body.kind != "pedestrian"]
@@ -179,25 +208,23 @@ def _meetings(recording: Recording) -> list[Event]:
     there = np.array([motion.present for motion in motions])
     places = np.array([np.stack([m.x, m.y], axis=1) for m in motions])
     moving = np.array([motion.velocity for motion in motions])
-    speed = np.linalg.norm(moving, axis=2)
     one, other = np.triu_indices(len(vehicles), 1)
     away = np.linalg.norm(places[one] - places[other], axis=2)
     closing = np.linalg.norm(moving[one] - moving[other], axis=2)
-    fastest = np.maximum(speed[one], speed[other])
+    good = there[one] & there[other]
     for near, faster in ((_MEETING_M, 2.0), (1.6 * _MEETING_M, 0.8)):
-        good = there[one] & there[other] & (away < near) & (closing > faster)
-        good &= fastest > 1.5 * faster
-        pairs = np.flatnonzero(good.any(axis=1))
+        pairs, moments = np.nonzero(good & (away < near) & (closing > faster))
         if len(pairs):
             break
-    moments = np.argmin(np.where(good, away, np.inf), axis=1)
-    found = []
-    for pair in pairs.tolist():
-        moment, first, second = int(moments[pair]), int(one[pair]), int(other[pair])
+    found, traits = [], []
+    for pair, moment in zip(pairs.tolist(), moments.tolist(), strict=True):
+        first, second = int(one[pair]), int(other[pair])
         x, y = ((places[first, moment] + places[second, moment]) / 2).tolist()
-        bodies = vehicles[first], vehicles[second]
-        found.append(Event(float(times[moment]), (x, y), bodies))
-    return found
+        found.append(Event(float(times[moment]), (x, y), (vehicles[first], vehicles[second])))
+        speeds = sorted(float(np.linalg.norm(moving[body, moment])) for body in (first, second))
+        turn = float(motions[first].heading[moment] - motions[second].heading[moment])
+        traits.append([x, y, *speeds, abs((turn + pi) % (2 * pi) - pi)])
+    return found, np.array(traits).reshape(-1, 5)
 
 
 @dataclass(frozen=True)
