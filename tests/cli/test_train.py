@@ -6,6 +6,7 @@ from types import ModuleType
 
 import pytest
 
+from worldtune.cli import first_process
 from worldtune.cli.main import run
 from worldtune.cli.train import launch
 from worldtune.config.compose import Composed
@@ -72,9 +73,13 @@ def test_the_output_root_can_be_moved(monkeypatch, tmp_path):
 
 def test_of_several_processes_only_the_first_writes_and_speaks(monkeypatch, capsys):
     monkeypatch.setenv("RANK", "1")
+    waited = []
+    monkeypatch.setattr(first_process.time, "sleep", waited.append)
 
     assert launch([f"--experiment={TINY}", "--dryrun"]) == 0
+    assert waited == []
     assert launch(["--experiment=nothing"]) == 2
+    assert waited == [first_process.WAIT_S]  # else the launcher might end the one that speaks
     assert capsys.readouterr() == ("", "")
     assert list(Path().iterdir()) == []
 

@@ -3,53 +3,45 @@
 import json
 import os
 import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from worldtune.errors import DataError, ExitStatus, RecipeError
+from worldtune.cli import demo_steps as steps
+from worldtune.cli.demo_progress import Stage, Stages, listening
+from worldtune.cli.demo_steps import FULL, MODELS, QUICK, Demo, all_there
+from worldtune.errors import ExitStatus, RecipeError
 
-EXPERIMENT = "predict2_video2world_training_tiny"
-SIZE = (64, 112)
-FRAMES = 17
-DRAWN = {"train": 96, "val": 8}
-# Every fifth clip of a folder of one's own is held out, two at least: they are sampled from.
-HELD_OUT_EVERY = 5
-FEWEST_CLIPS = 4
+OUTPUT_ROOT = "IMAGINAIRE_OUTPUT_ROOT"
+PAGE = "index.html"
+LOG = "log.txt"
 
 
 def demo(
-    clips: Annotated[
-        Path | None,
-        typer.Option(help="Train on this folder (videos/, metas/) in place of drawn clips."),
-    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for all that the demo writes.")] = Path(
         "worldtune-demo"
     ),
-    iterations: Annotated[int, typer.Option(min=20, help="Training steps.")] = 3000,
+    quick: Annotated[bool, typer.Option("--quick", help="Less of everything.")] = False,
+    steps: Annotated[int | None, typer.Option(min=20, help="Training steps.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of clips, training and sampling.")] = 0,
 ) -> int:
-    """Train a tiny model on clips of moving shapes, and make a clip with it.
+    """Post-train a small base on traffic accidents, and see what it learned.
 
-    Takes a few minutes on two cores. Nothing is downloaded.
+    Makes clips of a traffic camera, measures the base that comes with the package on held-out
+    ones, post-trains it on normal traffic and accidents one to one, measures again, and writes
+    a page with both models' clips side by side. A few minutes on two cores; nothing is
+    downloaded. After a break, the same command goes on.
     """
-    claim(out, {"clips": str(clips.resolve()) if clips else "drawn", "seed": seed})
-    folder = out / "clips"
-    if clips is None:
-        typer.echo(f"Drawing {sum(DRAWN.values())} clips of moving shapes into {folder}")
-        draw_clips(folder, seed)
-    else:
-        typer.echo(f"Holding out some clips of {clips}; links lie in {folder}")
-        divide_clips(clips, folder)
-    run = train_tiny(folder, out, iterations, seed)
-    made = out / "made.mp4"
-    first, caption = held_out_clip(folder / "val")
-    status = make_clip(run, first, caption, made, seed)
-    if status != ExitStatus.DONE:
-        return status
-    tell_result(run, made, first)
-    return ExitStatus.DONE
+    amounts = QUICK if quick else FULL
+    if steps is not None:
+        amounts = replace(amounts, steps=steps)
+    ours = Demo(out, amounts, seed)
+    claim(out, {"seed": seed, "quick": quick, "steps": amounts.steps})
+    return Showing(ours).show()
 
 
 def claim(out: Path, asked: dict[str, object]) -> None:
@@ -66,96 +58,143 @@ def claim(out: Path, asked: dict[str, object]) -> None:
                 "of its own with --out"
             )
         return
+    if out.exists() and not out.is_dir():
+        raise RecipeError(f"{out} is a file; give the demo a new folder with --out")
     if out.exists() and any(out.iterdir()):
         raise RecipeError(f"{out} holds other things; give the demo a new folder with --out")
     out.mkdir(parents=True, exist_ok=True)
     note.write_text(json.dumps(asked), encoding="utf-8")
 
 
-def draw_clips(folder: Path, seed: int) -> None:
-    """Draw training and held-out clips, of different seeds; those that are there stay."""
-    from worldtune.data.shapes import write_clips
+class Showing:
+    """Runs the steps of one demo, shows how far it is, and keeps what was typed."""
 
-    for number, (part, count) in enumerate(DRAWN.items()):
-        if not (folder / part / "videos").is_dir():
-            write_clips(
-                folder / part, count, size=SIZE, frames=2 * FRAMES - 1, seed=2 * seed + number
-            )
+    def __init__(self, ours: Demo, workers: int | None = None) -> None:
+        self._demo = ours
+        self._workers = workers or min(2, os.cpu_count() or 1)
+        self._commands: list[str] = []
+        self._stages = Stages([Stage(title, expected) for title, expected, _ in self._steps()])
 
+    def _steps(self) -> list[tuple[str, float, Callable[[], int]]]:
+        """Titles, seconds on two idle cores, and what is done. A status that is not 0 ends all."""
+        amounts = self._demo.amounts
+        clips = 2 * (amounts.train + amounts.held_out)
+        held_out = 2 * amounts.held_out
+        made = 2 * amounts.shown
+        return [
+            (f"Painting {clips} clips of a traffic camera", 4 + 0.4 * clips, self._paint),
+            ("Measuring the base", 4 + 0.15 * held_out, lambda: self._measure("base")),
+            ("Post-training it on both, one to one", 8 + 0.15 * amounts.steps, self._train),
+            ("Measuring what it became", 1 + 0.15 * held_out, lambda: self._measure("tuned")),
+            ("Making clips with the base", 1 + 1.0 * made, lambda: self._generate("base")),
+            ("Making clips with the post-trained model", 1 + 1.0 * made,
+             lambda: self._generate("tuned")),
+            ("Writing the page", 1.0, self._write_page),
+        ]  # fmt: skip
 
-def divide_clips(source: Path, folder: Path) -> None:
-    """Link a folder's clips and captions into a part to train on and one held out."""
-    videos = sorted((source / "videos").glob("*.mp4"))
-    if len(videos) < FEWEST_CLIPS:
-        raise DataError(
-            f"{source / 'videos'} has {len(videos)} .mp4 files; the demo needs {FEWEST_CLIPS} to "
-            "train on some and hold out others"
+    def show(self) -> int:
+        """Run all steps and tell the result; give the exit status."""
+        with self._stages.shown(), _output_root(self._demo.runs):
+            for number, (_, _, step) in enumerate(self._steps()):
+                with self._stages.stage(number):
+                    status = step()
+                    if status != ExitStatus.DONE:
+                        return status
+        self._tell()
+        return ExitStatus.DONE
+
+    # Each step is skipped where what it makes is there. --------------------------------------
+
+    def _paint(self) -> int:
+        if all_there([self._demo.real(kind, name) for kind, name in self._demo.shown()]):
+            self._note(steps.paint_words(self._demo, self._workers))
+            return ExitStatus.DONE
+        status = self._type(steps.paint_words(self._demo, self._workers))
+        if status == ExitStatus.DONE:
+            steps.divide(self._demo)
+        return status
+
+    def _measure(self, model: str) -> int:
+        words = steps.measure_words(self._demo, model)
+        if all_there([self._demo.losses(model)]):
+            self._note(words)
+            return ExitStatus.DONE
+        return self._type(words)
+
+    def _train(self) -> int:
+        words = steps.train_words(self._demo)
+        if all_there([self._demo.losses("tuned")]):
+            self._note(words)
+            return ExitStatus.DONE
+        return self._type(words)
+
+    def _generate(self, model: str) -> int:
+        requests = steps.write_requests(self._demo, model)
+        words = steps.generate_words(self._demo, model, requests)
+        shown = [name for _, name in self._demo.shown()]
+        if all_there([self._demo.made(model, name) for name in shown]):
+            self._note(words)
+            return ExitStatus.DONE
+        if not all_there([self._demo.first_frames(name) for name in shown]):
+            steps.cut_first_frames(self._demo)
+        return self._type(words, files=len(shown))
+
+    def _write_page(self) -> int:
+        from worldtune.cli.demo_page import write_page
+
+        took = self._stages.elapsed_s
+        write_page(self._demo, self._demo.out / PAGE, commands=self._commands, elapsed_s=took)
+        return ExitStatus.DONE
+
+    # -----------------------------------------------------------------------------------------
+
+    def _note(self, words: list[str]) -> str:
+        """Keep a command as one would type it."""
+        before = (
+            f"{OUTPUT_ROOT}={shlex.quote(str(self._demo.runs))} " if words[0] == "train" else ""
         )
-    every = min(HELD_OUT_EVERY, len(videos) // 2)
-    for number, video in enumerate(videos):
-        part = folder / ("val" if number % every == 0 else "train")
-        for kind, file in (("videos", video), ("metas", source / "metas" / f"{video.stem}.txt")):
-            link = part / kind / file.name
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.unlink(missing_ok=True)
-            link.symlink_to(file.resolve())
+        line = f"{before}worldtune {shlex.join(words)}"
+        self._commands.append(line)
+        return line
+
+    def _type(self, words: list[str], files: int = 1) -> int:
+        """Run a command of the command line in this process; give its status."""
+        from worldtune.cli.main import run
+
+        self._stages.say(f"$ {self._note(words)}")
+        log = self._demo.out / LOG
+        with listening(log, self._stages.reach, files) as listener:
+            status = run(words)
+        if status != ExitStatus.DONE:
+            last = "\n".join(listener.lines[-3:])
+            self._stages.say(last)
+            if status == ExitStatus.STOPPED:
+                self._stages.say("Stopped; the same command goes on from here.")
+            else:
+                self._stages.say(f"All that was said is in {log}")
+        return status
+
+    def _tell(self) -> None:
+        """The numbers, and where to look."""
+        losses = {model: steps.read_losses(self._demo, model) for model in MODELS}
+        for kind in steps.CLASSES:
+            base, tuned = (losses[model].mean[kind] for model in MODELS)
+            self._stages.say(
+                f"Held-out loss on {kind} clips: {base:.4f} base, {tuned:.4f} post-trained "
+                f"({tuned / base - 1:+.1%})"
+            )
+        self._stages.say(f"The page: {(self._demo.out / PAGE).resolve()}")
 
 
-def train_tiny(folder: Path, out: Path, iterations: int, seed: int) -> Path:
-    """Train the tiny recipe on the folder's clips and give the run's folder."""
-    from worldtune.cli.train import start
-
-    os.environ["IMAGINAIRE_OUTPUT_ROOT"] = os.environ["OUTPUT_ROOT"] = str(out / "runs")
-    size = f"[{SIZE[0]},{SIZE[1]}]"
-    words = [f"--experiment={EXPERIMENT}", f"trainer.max_iter={iterations}", f"trainer.seed={seed}"]
-    for loader, part in (("dataloader_train", "train"), ("dataloader_val", "val")):
-        words += [
-            f"{loader}.dataset.dataset_dir={folder / part}",
-            f"{loader}.dataset.video_size={size}",
-        ]
-    words += [
-        f"trainer.sample_iter={iterations}",
-        f"trainer.validation_iter={iterations // 4}",
-        f"trainer.logging_iter={max(1, iterations // 20)}",
-        f"checkpoint.save_iter={iterations // 2}",
-        f"scheduler.cycle_lengths=[{iterations}]",
-        "scheduler.f_min=[0.1]",
-    ]
-    say_command(f"IMAGINAIRE_OUTPUT_ROOT={out / 'runs'} worldtune train", words)
-    start(words)
-    return out / "runs" / "posttraining" / "video2world" / "tiny"
-
-
-def make_clip(run: Path, first: Path, caption: str, made: Path, seed: int) -> int:
-    """Make a clip that goes on from a held-out one's frames; give the command's status."""
-    from worldtune.cli.main import run as run_command
-
-    words = ["generate", "--checkpoint", str(run), "--input", str(first), "--prompt", caption]
-    words += ["--guidance", "1", "--seed", str(seed), "--out", str(made), "--force"]
-    say_command("worldtune", words)
-    return run_command(words)
-
-
-def held_out_clip(part: Path) -> tuple[Path, str]:
-    """The first held-out clip and its caption."""
-    video = min((part / "videos").glob("*.mp4"))
-    return video, (part / "metas" / f"{video.stem}.txt").read_text(encoding="utf-8").strip()
-
-
-def say_command(program: str, words: list[str]) -> None:
-    """Show a command as one would type it."""
-    typer.echo(f"\n$ {program} {shlex.join(words)}\n")
-
-
-def tell_result(run: Path, made: Path, first: Path) -> None:
-    """What was learned, and where to look."""
-    from worldtune.train.logs import read_metrics
-
-    losses = [r for r in read_metrics(run / "metrics.jsonl") if r["kind"] == "validation"]
-    start, end = losses[0]["network"], losses[-1].get("average", losses[-1]["network"])
-    typer.echo(f"\nHeld-out loss: {start:.3f} before the first step, {end:.3f} at the end")
-    typer.echo(f"Loss curve:    {run / 'loss.png'}")
-    strips = sorted((run / "samples").glob("*/strip.png"))
-    if strips:
-        typer.echo(f"Samples:       {strips[-1]} (real clips above, the model's below)")
-    typer.echo(f"The clip made: {made} (it goes on from the end of {first})")
+@contextmanager
+def _output_root(folder: Path) -> Iterator[None]:
+    """Let runs lie in the demo's folder."""
+    before = os.environ.get(OUTPUT_ROOT)
+    os.environ[OUTPUT_ROOT] = str(folder)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[OUTPUT_ROOT]
+        else:
+            os.environ[OUTPUT_ROOT] = before

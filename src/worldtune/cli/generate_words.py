@@ -232,29 +232,29 @@ NoRefiner = Annotated[
 class Words:
     """What the command line says, before anything is looked up."""
 
-    checkpoint: Path | None
-    input: Path | None
-    prompt: str | None
-    out: Path | None
-    batch: Path | None
-    force: bool
-    num_given: int
-    guidance: float
-    negative_prompt: str | None
-    seed: int
-    steps: int | None
-    num_chunks: int
-    resolution: str | None
-    aspect_ratio: str | None
-    fps: float | None
-    average: bool | None
-    lora: tuple[str, ...]
-    config: str | None
-    experiment: str | None
-    model_size: str | None
-    device: str | None
-    downcast_text_encoder: bool
-    guardrail: str | None
-    no_guardrail: bool
-    refiner: str | None
-    no_refiner: bool
+    checkpoint: Path | None = None
+    input: Path | None = None
+    prompt: str | None = None
+    out: Path | None = None
+    batch: Path | None = None
+    force: bool = False
+    num_given: int = 1
+    guidance: float = 7.0
+    negative_prompt: str | None = None
+    seed: int = 0
+    steps: int | None = None
+    num_chunks: int = 1
+    resolution: str | None = None
+    aspect_ratio: str | None = None
+    fps: float | None = None
+    average: bool | None = None
+    lora: tuple[str, ...] = ()
+    config: str | None = None
+    experiment: str | None = None
+    model_size: str | None = None
+    device: str | None = None
+    downcast_text_encoder: bool = False
+    guardrail: str | None = None
+    no_guardrail: bool = False
+    refiner: str | None = None
+    no_refiner: bool = False

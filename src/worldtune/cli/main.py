@@ -17,6 +17,7 @@ from worldtune.cli.generate import generate
 from worldtune.cli.inspect import inspect
 from worldtune.cli.join import join
 from worldtune.cli.lora import app as lora_app
+from worldtune.cli.measure import measure
 from worldtune.cli.scenes import app as scenes_app
 from worldtune.cli.show import show
 from worldtune.cli.split import split
@@ -27,6 +28,7 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "demo": demo,
     "train": train,
     "generate": generate,
+    "measure": measure,
     "show": show,
     "inspect": inspect,
     "split": split,

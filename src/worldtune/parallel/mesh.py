@@ -1,7 +1,7 @@
 """The processes of a run: which one this is, with whom it works, and how they talk.
 
-    with join_processes(timeout_s) as launched:
-        mesh = launched.mesh(layout)
+    with join_processes(timeout_s):
+        mesh = ProcessMesh(layout, launched_rank(), timeout_s)
 
 One process by itself has a mesh too: it holds everything, and talking to it costs nothing.
 Small things (numbers, names) go between the CPUs, tensors of the network as the device
@@ -17,7 +17,7 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh
 
 from worldtune.parallel.layout import Layout
 
@@ -30,8 +30,11 @@ _LONGEST_S = 10**7
 class ProcessMesh:
     """This process among those of its run."""
 
-    def __init__(self, layout: Layout, rank: int = 0) -> None:
-        """Make the groups; every process of the run does so at the same time."""
+    def __init__(self, layout: Layout, rank: int = 0, timeout_s: int = _LONGEST_S) -> None:
+        """Make the groups; every process of the run does so at the same time.
+
+        `timeout_s` is how long a process waits for another.
+        """
         self.layout, self.rank = layout, rank
         self.tensor_rank = rank % layout.tensor
         self.context_rank = rank // layout.tensor % layout.context
@@ -43,26 +46,31 @@ class ProcessMesh:
         self.context_group: dist.ProcessGroup | None = None
         self.clip_group: dist.ProcessGroup | None = None
         if layout.world > 1:
-            self._make_groups()
+            self._make_groups(timedelta(seconds=min(timeout_s, _LONGEST_S)))
 
-    def _make_groups(self) -> None:
+    def _make_groups(self, timeout: timedelta) -> None:
         layout, kind = self.layout, "cuda" if torch.cuda.is_available() else "cpu"
-        holders = (layout.replicate, layout.shard, layout.tensor)
-        weights = init_device_mesh(kind, holders, mesh_dim_names=("replicate", "shard", "tensor"))
-        dims = ("replicate", "shard") if layout.replicate > 1 else ("shard",)
-        self.weights = weights[dims]
-        clips = init_device_mesh(
-            kind,
-            (layout.data, layout.context, layout.tensor),
-            mesh_dim_names=("data", "context", "tensor"),
-        )
-        self.tensor_group = clips.get_group("tensor")
-        self.context_group = clips.get_group("context")
-        together = layout.ranks_of_a_clip
-        ranks = [list(range(r, r + together)) for r in range(0, layout.world, together)]
-        mine = dist.new_subgroups_by_enumeration(ranks)[0]
-        assert isinstance(mine, dist.ProcessGroup)
-        self.clip_group = mine
+
+        def group(ranks: Tensor, dim: int) -> dist.ProcessGroup:
+            """This process's among the groups along a dim of the ranks."""
+            rows = ranks.movedim(dim, -1).reshape(-1, ranks.shape[dim]).tolist()
+            mine = dist.new_subgroups_by_enumeration(rows, timeout=timeout)[0]
+            assert isinstance(mine, dist.ProcessGroup)
+            return mine
+
+        ranks = torch.arange(layout.world)
+        holders = ranks.view(layout.replicate, layout.shard, layout.tensor)
+        clips = ranks.view(layout.data, layout.context, layout.tensor)
+        shard = group(holders, 1)
+        mine = holders[:, :, self.tensor_rank]
+        if layout.replicate == 1:
+            self.weights = DeviceMesh.from_group(shard, kind, mesh_dim_names=("shard",))
+        else:
+            both = [group(holders, 0), shard]
+            names = ("replicate", "shard")
+            self.weights = DeviceMesh.from_group(both, kind, mesh=mine, mesh_dim_names=names)
+        self.context_group, self.tensor_group = group(clips, 1), group(clips, 2)
+        self.clip_group = group(clips.flatten(1), 1)
 
     @property
     def alone(self) -> bool:
@@ -196,5 +204,5 @@ def speaks_first_of_failure() -> bool:
     try:
         return store.add(FAILURE, 1) == 1
     except RuntimeError:
-        # The process that kept the store is gone: another one failed before.
-        return False
+        # The machine that kept the store is gone, and cannot tell.
+        return True

@@ -84,7 +84,7 @@ def run_training(composed: Composed, folder: Path) -> None:
         stop_on_signals(layout.world) as stop,
         explain_out_of_memory(memory_remedies(recipe)) as held,
     ):
-        mesh = ProcessMesh(layout, launched_rank())
+        mesh = ProcessMesh(layout, launched_rank(), recipe.trainer.timeout_period)
         with hold_folder(folder / STATES, mesh) as lock:
             mesh.from_first(lambda: write_config(folder, recipe) and None)
             for notice in composed.notices:

@@ -1,6 +1,7 @@
 """Being asked to stop: once saves and stops, twice stops now."""
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,12 +10,15 @@ from types import FrameType
 from worldtune.checkpoint.state_folder import find_latest
 from worldtune.errors import StoppedEarlyError
 
+PASSED_ON_WITHIN_S = 3.0
+
 
 class StopRequest:
     """Whether the run was asked to stop, and by which signal."""
 
     def __init__(self, processes: int = 1) -> None:
         self.by: str | None = None
+        self._at = 0.0
         self._processes = processes
 
     def __bool__(self) -> bool:
@@ -26,12 +30,17 @@ class StopRequest:
     def note(self, number: int, frame: FrameType | None) -> None:
         """Remember the first signal; the second raises KeyboardInterrupt at once.
 
-        With several processes it has to be the same one: Ctrl-C reaches all processes of a
-        launch, and their launcher passes it on to them once more, as SIGTERM.
+        With several processes it has to be the same one, some seconds later: what reaches all
+        processes of a launch is passed on to them once more by their launcher, and Ctrl-C then
+        as SIGTERM.
         """
         name = signal.Signals(number).name
-        if self.by == name or (self.by is not None and self._processes == 1):
+        if self.by is not None and self._processes == 1:
             raise KeyboardInterrupt
+        if self.by == name and time.monotonic() - self._at > PASSED_ON_WITHIN_S:
+            raise KeyboardInterrupt
+        if self.by is None:
+            self._at = time.monotonic()
         self.by = self.by or name
 
 
