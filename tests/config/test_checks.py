@@ -116,6 +116,11 @@ CASES = {
     "model.config.lora_target_modules names q_proj more than once": {
         "model__config__lora_target_modules": "q_proj,k_proj,q_proj"
     },
+    "model.config.compile_blocks is true and model.config.pipe_config.net.sac_config.mode is "
+    "'mm_only'; expected 'none' or 'block_wise' with it": {
+        "model__config__compile_blocks": True,
+        "model__config__pipe_config__net__sac_config__mode": "mm_only",
+    },
     "model.config.lora_alpha is -1.0; expected more than 0": {"model__config__lora_alpha": -1.0},
     "model.config.use_dora is true and model_parallel.tensor_model_parallel_size is 2; expected 1: "
     "DoRA trains on data and context ranks, LoRA on any": {

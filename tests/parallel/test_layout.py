@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worldtune.config.compose import compose
-from worldtune.parallel.layout import Layout, Wanted, choose_layout, wanted_by
+from worldtune.parallel.layout import Layout, Wanted, choose_layout, launch_mistakes, wanted_by
 from worldtune.recipes.predict2 import PREDICT2
 
 ITS = "predict2_video2world_training_2b_its"
@@ -70,6 +70,16 @@ def test_where_no_context_size_fits_the_tensor_size_is_what_must_change():
         "need a multiple of 16 processes, and the run was launched as 4; launch it with torchrun "
         "--nproc_per_node=16 or a multiple of it, or set model_parallel.tensor_model_parallel_size "
         "to 1, 2 or 4"
+    ]
+
+
+def test_a_trial_on_a_few_clips_is_of_one_process():
+    name = "predict2_video2world_training_tiny"
+    recipe = compose(PREDICT2, name, ["overfit=4"], environment={}).recipe
+
+    assert launch_mistakes(recipe, 1) == []
+    assert [mistake.text for mistake in launch_mistakes(recipe, 2)] == [
+        "overfit=4 is a trial of one process, and there are 2; launch it without torchrun"
     ]
 
 

@@ -14,7 +14,7 @@ from worldtune.config.refusals import refusals
 from worldtune.config.settings import Settings
 from worldtune.config.words import LaunchWords
 from worldtune.errors import ExitStatus
-from worldtune.parallel.layout import choose_layout, wanted_by
+from worldtune.parallel.layout import launch_mistakes
 from worldtune.recipes.roots import choose
 from worldtune.train.needed import missing_weights
 
@@ -72,4 +72,4 @@ def layout_mistakes(recipe: Settings) -> list[Mistake]:
     if not isinstance(recipe, Predict2Recipe):
         return []
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    return choose_layout(wanted_by(recipe), world)[1]
+    return launch_mistakes(recipe, world)

@@ -28,7 +28,12 @@ from worldtune.config.settings import (
 )
 from worldtune.config.trainer import TrainerSettings
 from worldtune.config.video2world import ModelSettings
-from worldtune.config.video2world_checks import check_adapters, check_clips, check_model
+from worldtune.config.video2world_checks import (
+    check_adapters,
+    check_clips,
+    check_compiled,
+    check_model,
+)
 
 
 class StandardCheckpointSettings(CheckpointSettings):
@@ -75,6 +80,7 @@ def _disagreements(recipe: Predict2Recipe) -> Iterator[Mistake]:
     config = recipe.model.config
     yield from check_model(config, starts_elsewhere=bool(recipe.checkpoint.load_path))
     yield from check_adapters(config, recipe.model_parallel)
+    yield from check_compiled(config)
     pipe = config.pipe_config
     yield from check_parallel(
         recipe.model_parallel,

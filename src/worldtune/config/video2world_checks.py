@@ -67,6 +67,17 @@ def check_adapters(config: ModelConfig, parallel: ModelParallelSettings) -> Iter
         yield Mistake(text, (key, other))
 
 
+def check_compiled(config: ModelConfig) -> Iterator[Mistake]:
+    """What recompute keeps is chosen operation by operation, and compiled code has none."""
+    mode = config.pipe_config.net.sac_config.mode
+    if config.compile_blocks and mode not in ("none", "block_wise"):
+        keys = (f"{CONFIG}.compile_blocks", f"{PIPE}.net.sac_config.mode")
+        text = (
+            f"{keys[0]} is true and {keys[1]} is '{mode}'; expected 'none' or 'block_wise' with it"
+        )
+        yield Mistake(text, keys)
+
+
 def _check_pipeline(pipe: PipelineSettings) -> Iterator[Mistake]:
     fewest, most = pipe.min_num_conditional_frames, pipe.max_num_conditional_frames
     keys = (f"{PIPE}.min_num_conditional_frames", f"{PIPE}.max_num_conditional_frames")

@@ -94,6 +94,15 @@ def choose_layout(wanted: Wanted, world: int) -> tuple[Layout, list[Mistake]]:
     return Layout(world, wanted.context, wanted.tensor, shard, sequence), mistakes
 
 
+def launch_mistakes(recipe: Predict2Recipe, world: int) -> list[Mistake]:
+    """Where a recipe does not fit the processes that it was launched as."""
+    mistakes = choose_layout(wanted_by(recipe), world)[1]
+    if recipe.overfit and world > 1:
+        text = f"overfit={recipe.overfit} is a trial of one process, and there are {world}"
+        mistakes.append(Mistake(f"{text}; launch it without torchrun", ("overfit",)))
+    return mistakes
+
+
 def _clip_mistakes(wanted: Wanted, world: int) -> list[Mistake]:
     together = wanted.context * wanted.tensor
     if world % together == 0:

@@ -14,7 +14,7 @@ from worldtune.config.refusals import refuse_unsupported
 from worldtune.inference.pieces import build_tokenizer
 from worldtune.models.tokenizer import VideoTokenizer
 from worldtune.parallel.agreement import check_agreement
-from worldtune.parallel.layout import choose_layout, wanted_by
+from worldtune.parallel.layout import choose_layout, launch_mistakes, wanted_by
 from worldtune.parallel.mesh import (
     ProcessMesh,
     choose_device,
@@ -71,8 +71,9 @@ def run_training(composed: Composed, folder: Path) -> None:
     """
     recipe: Predict2Recipe = composed.recipe
     refuse_unsupported(recipe, composed.origins)
-    layout, mistakes = choose_layout(wanted_by(recipe), launched_processes())
-    raise_all(mistakes, composed.origins)
+    world = launched_processes()
+    raise_all(launch_mistakes(recipe, world), composed.origins)
+    layout, _ = choose_layout(wanted_by(recipe), world)
     if recipe.overfit:
         folder = folder.with_name(f"{folder.name}_overfit{recipe.overfit}")
     with (
