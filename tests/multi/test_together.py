@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from tests.multi.conftest import Pools, Runs
-from tests.multi.layouts import CASES
+from tests.multi.layouts import CASES, PLACES
 from tests.multi.runs import run
 from tests.train.tiny import differences, forget_after, log_of, metrics, state_of
-from worldtune.data.batch import Batch
+from worldtune.data.batch import Batch, Item
+from worldtune.data.dataset import VideoClips
 from worldtune.errors import QuietError, RunError
 from worldtune.models import initialise
+from worldtune.models.builtin_tokenizer import BuiltinTokenizer
 from worldtune.models.plan import PLAN
 from worldtune.parallel.mesh import launched_rank
 from worldtune.train import run as module
@@ -190,3 +192,38 @@ def test_figures_are_of_all_ranks(runs: Runs, pools: Pools):
             assert 0 <= line[f"{figure}_min"] <= line[f"{figure}_max"]
     assert "; over ranks: memory " in log_of(folder)
     assert log_of(folder).count("Iteration 3/3") == 1
+
+
+def reads(clips: Path, folder: Path, words: tuple[str, ...]) -> tuple[int, int]:
+    """Train, and count the clips that this rank decodes and encodes."""
+    counts = [0, 0]
+    with pytest.MonkeyPatch.context() as patch:
+        read, encode = VideoClips.read, BuiltinTokenizer.encode
+
+        def read_too(source: VideoClips, *place: Any) -> Item:
+            counts[0] += 1
+            return read(source, *place)
+
+        def encode_too(tokenizer: BuiltinTokenizer, video: Tensor) -> Tensor:
+            counts[1] += len(video)
+            return encode(tokenizer, video)
+
+        patch.setattr(VideoClips, "read", read_too)
+        patch.setattr(BuiltinTokenizer, "encode", encode_too)
+        run(clips, folder, words)
+    return counts[0], counts[1]
+
+
+@pytest.mark.multi
+@pytest.mark.parametrize(
+    ("name", "leaders"), [("CP x TP", [0]), ("FSDP x CP", [0, 2]), ("FSDP x TP with SP", [0, 2])]
+)
+def test_a_clip_is_decoded_and_encoded_by_one_of_those_that_share_it(
+    runs: Runs, pools: Pools, name: str, leaders: list[int]
+):
+    words = (*runs.start, *CASES[name].words(), "trainer.max_iter=2")
+    counts = pools[4].run(reads, runs.clips, runs.folder / f"reads {name}", words)
+
+    assert [rank for rank, (read, _) in enumerate(counts) if read] == leaders
+    assert [rank for rank, (_, encoded) in enumerate(counts) if encoded] == leaders
+    assert sum(encoded for _, encoded in counts) == 2 * PLACES  # two steps
