@@ -10,7 +10,7 @@ import pytest
 from worldtune.cli.main import run
 from worldtune.errors import ExitStatus
 
-FEW = ["--size", "64x112", "--frames", "3", "--fps", "4"]
+FEW = ["--size", "64x112", "--frames", "3", "--fps", "4", "--workers", "1"]
 
 
 def test_clips_are_written_and_how_to_train_on_them_is_told(

@@ -134,6 +134,7 @@ def test_a_mistake_in_the_printed_code_is_told_with_its_file_and_no_traceback(my
 
 def test_other_processes_of_a_launch_leave_quietly(my_run, monkeypatch, capsys):
     monkeypatch.setenv("RANK", "3")
+    monkeypatch.setattr("worldtune.cli.first_process.WAIT_S", 0.0)
 
     assert launch(["--config=my_run.py", "--experiment=gone", "--dryrun"]) == 2
     assert launch([*launch_words("full_launch"), "--dryrun"]) == 0

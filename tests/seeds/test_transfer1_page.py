@@ -273,6 +273,7 @@ def test_a_printed_join_names_what_is_missing_and_joins_what_is_there(number, mo
 
 def test_other_processes_of_a_launch_leave_quietly(monkeypatch, capsys):
     monkeypatch.setenv("RANK", "3")
+    monkeypatch.setattr("worldtune.cli.first_process.WAIT_S", 0.0)
 
     assert run_printed(printed_words("launch_one_camera"), monkeypatch) == 2
     assert run_printed(next(commands("dry_run")), monkeypatch) == 0

@@ -85,6 +85,7 @@ def test_each_class_has_videos_captions_and_labels(tmp_path: Path):
     assert [len(find_videos(folder)[0]) for folder in mixed.values()] == [1, 1]
 
 
+@pytest.mark.multi
 def test_two_workers_write_what_one_writes(tmp_path: Path):
     for workers in (1, 2):
         write_its(tmp_path / str(workers), normal=1, accident=1, workers=workers, **SMALL)
