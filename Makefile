@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup test check lint multi slow demo clean
+.PHONY: setup test check lint multi slow demo base clean
 
 setup: $(READY)
 
@@ -37,6 +37,10 @@ slow: $(READY)
 
 demo: $(READY)
 	$(BIN)/worldtune demo
+
+# Pretrains anew the base that comes with the package; an hour on two cores.
+base: $(READY)
+	$(BIN)/python -m benchmarks.base
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,88 +1,233 @@
-"""`worldtune demo`: what it claims, divides, runs and tells."""
+"""`worldtune demo`: what it claims, types, skips, tells, and the page it writes."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+import torch
+import typer
 
-from worldtune.cli import demo as module
-from worldtune.cli.demo import claim, divide_clips
+from worldtune.cli import main
+from worldtune.cli.demo import LOG, OUTPUT_ROOT, PAGE, claim
+from worldtune.cli.demo_steps import CLASSES, FULL, QUICK, Demo, divide, train_words
 from worldtune.cli.main import run
-from worldtune.errors import DataError, ExitStatus, RecipeError
+from worldtune.config.words import read_words
+from worldtune.data.scenes.its import its_scene
+from worldtune.data.scenes.recording import SceneKind
+from worldtune.data.video import write_video
+from worldtune.errors import ExitStatus, RecipeError
+from worldtune.recipes.traffic_experiments import FPS, FRAMES, SIZE
 
-DRAWN = {"clips": "drawn", "seed": 0}
-
-
-def _clips(folder: Path, count: int) -> Path:
-    for kind, suffix in (("videos", ".mp4"), ("metas", ".txt")):
-        (folder / kind).mkdir(parents=True)
-        for number in range(count):
-            (folder / kind / f"clip_{number:02}{suffix}").write_text(kind)
-    return folder
-
-
-def _names(folder: Path) -> list[str]:
-    return sorted(file.stem for file in folder.iterdir())
+ASKED = {"seed": 0, "quick": False, "steps": 600}
+BANDS = ("lowest", "low", "high", "highest")
 
 
 def test_the_same_demo_goes_on_in_its_folder(tmp_path: Path):
-    claim(tmp_path / "demo", DRAWN)
-    claim(tmp_path / "demo", DRAWN)
+    claim(tmp_path / "demo", ASKED)
+    claim(tmp_path / "demo", ASKED)
 
 
 def test_another_demo_is_refused_its_folder(tmp_path: Path):
-    claim(tmp_path, DRAWN)
+    claim(tmp_path, ASKED)
     with pytest.raises(RecipeError, match="give it a folder of its own with --out"):
-        claim(tmp_path, {**DRAWN, "seed": 1})
+        claim(tmp_path, {**ASKED, "seed": 1})
 
 
 def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path):
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(RecipeError, match="holds other things"):
-        claim(tmp_path, DRAWN)
-    assert _names(tmp_path) == ["letter"]
+        claim(tmp_path, ASKED)
+    assert [file.name for file in tmp_path.iterdir()] == ["letter.txt"]
 
 
-@pytest.mark.parametrize(("count", "held_out"), [(4, [0, 2]), (8, [0, 4]), (11, [0, 5, 10])])
-def test_some_clips_of_a_folder_are_held_out_and_no_clip_is_in_both_parts(
-    tmp_path: Path, count: int, held_out: list[int]
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path):
+    (tmp_path / "demo").write_text("dear")
+    with pytest.raises(RecipeError, match="is a file"):
+        claim(tmp_path / "demo", ASKED)
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_no_recording_is_both_trained_on_and_held_out(kind: SceneKind):
+    numbers = range(FULL.train + FULL.held_out)
+    recordings = [
+        its_scene(kind, n, size=SIZE, frames=FRAMES, fps=FPS).shot.recording.name for n in numbers
+    ]
+
+    held_out = set(recordings[: FULL.held_out])
+
+    assert not held_out & set(recordings[FULL.held_out :])
+
+
+def _painted(demo: Demo) -> None:
+    clip = torch.zeros(FRAMES, *SIZE, 3, dtype=torch.uint8)
+    for kind in CLASSES:
+        for number in range(demo.amounts.train + demo.amounts.held_out):
+            name, folder = f"{kind}_{number:05d}", demo.traffic / kind
+            write_video(folder / "videos" / f"{name}.mp4", clip, FPS)
+            (folder / "metas").mkdir(exist_ok=True)
+            (folder / "metas" / f"{name}.txt").write_text(f"{name} <passes> & turns\n")
+
+
+def test_the_first_clips_of_each_class_are_held_out(tmp_path: Path):
+    demo = Demo(tmp_path, QUICK, 0)
+    _painted(demo)
+
+    divide(demo)
+
+    for kind in CLASSES:
+        val, train = (
+            sorted(file.stem for file in (demo.clips(part, kind) / folder).iterdir())
+            for part, folder in (("val", "videos"), ("train", "metas"))
+        )
+        numbers = [f"{kind}_{number:05d}" for number in range(QUICK.train + QUICK.held_out)]
+        assert (val, train) == (numbers[: QUICK.held_out], numbers[QUICK.held_out :])
+
+
+def test_a_folder_of_any_name_can_be_mixed(tmp_path: Path):
+    demo = Demo(tmp_path / "my demo, (2:1) {new}", QUICK, 3)
+
+    command, *words = train_words(demo)
+
+    assert command == "train"
+    from worldtune.cli.launching import compose_launch
+
+    recipe = compose_launch(read_words(words)).recipe
+    mix = recipe.dataloader_train.dataset.mix
+    assert list(mix) == [str(demo.clips("train", kind)) for kind in CLASSES]
+    assert set(mix.values()) == {1.0}
+    assert recipe.trainer.seed == 3
+
+
+class Commands:
+    """Stands for the command line: makes what each command would make, and takes notes."""
+
+    def __init__(self, demo: Demo) -> None:
+        self.demo, self.typed = demo, list[str]()
+        self.stops_at = ""
+
+    def __call__(self, words: list[str]) -> int:
+        """Do as the command would."""
+        self.typed.append(words[0])
+        typer.echo(f"said of {words[0]}")
+        if words[0] == self.stops_at:
+            return ExitStatus.STOPPED
+        match words[0]:
+            case "scenes":
+                _painted(self.demo)
+            case "train":
+                self._train()
+            case "measure":
+                self._measure(Path(words[words.index("--out") + 1]))
+            case "generate":
+                self._generate(Path(words[words.index("--batch") + 1]))
+        return ExitStatus.DONE
+
+    def _measure(self, out: Path) -> None:
+        loss = 0.5 if "tuned" in out.name else 1.0
+        losses = {"mean": loss, **dict.fromkeys(BANDS, loss), "clips": 6}
+        out.write_text(json.dumps({"losses": dict.fromkeys(CLASSES, losses)}))
+
+    def _train(self) -> None:
+        self.demo.run.mkdir(parents=True)
+        lines = [{"kind": "validation", "iteration": 0, "network": 1.0}]
+        lines += [
+            {"kind": "step", "iteration": n, "loss": 1 / n, "step_s": 1.0} for n in range(1, 121)
+        ]
+        lines += [{"kind": "validation", "iteration": 120, "network": 0.6, "average": 0.5}]
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (self.demo.run / "metrics.jsonl").write_text(text)
+
+    def _generate(self, batch: Path) -> None:
+        clip = torch.full((FRAMES, *SIZE, 3), 128, dtype=torch.uint8)
+        for entry in json.loads(batch.read_text()):
+            assert Path(entry["input_video"]).exists()
+            write_video(Path(entry["output_video"]), clip, FPS)
+            typer.echo(f"[INFO] Written: {entry['output_video']}")
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
+    fake = Commands(Demo(tmp_path / "demo", QUICK, 0))
+    monkeypatch.delenv(OUTPUT_ROOT, raising=False)
+    monkeypatch.setattr(main, "run", fake)
+    return fake
+
+
+ALL = ["scenes", "measure", "train", "measure", "generate", "generate"]
+WORDS = ["demo", "--quick", "--out"]
+
+
+def test_the_demo_types_commands_and_tells_the_numbers_and_the_page(
+    commands: Commands, capsys: pytest.CaptureFixture[str]
 ):
-    divide_clips(_clips(tmp_path / "mine", count), tmp_path / "parts")
+    out = commands.demo.out
 
-    val, train = (_names(tmp_path / "parts" / part / "videos") for part in ("val", "train"))
-    assert val == sorted(f"clip_{number:02}" for number in held_out)
-    assert sorted(val + train) == _names(tmp_path / "mine" / "videos")
-    assert _names(tmp_path / "parts" / "val" / "metas") == val
-    assert (tmp_path / "parts" / "val" / "metas" / "clip_00.txt").read_text() == "metas"
+    assert run([*WORDS, str(out)]) == ExitStatus.DONE
 
-
-def test_too_few_clips_are_told(tmp_path: Path):
-    with pytest.raises(DataError, match=r"has 3 \.mp4 files; the demo needs 4"):
-        divide_clips(_clips(tmp_path / "mine", 3), tmp_path / "parts")
-
-
-def test_a_clip_that_could_not_be_made_is_not_told_as_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    monkeypatch.setattr(module, "train_tiny", lambda *words: tmp_path)
-    monkeypatch.setattr(module, "make_clip", lambda *words: ExitStatus.FAILED)
-
-    assert run(["demo", "--out", str(tmp_path / "demo")]) == ExitStatus.FAILED
-    assert "The clip made" not in capsys.readouterr().out
-
-
-@pytest.mark.slow
-def test_the_demo_trains_and_makes_a_clip(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    for name in ("IMAGINAIRE_OUTPUT_ROOT", "OUTPUT_ROOT"):
-        monkeypatch.setenv(name, "")  # given back after the test
-
-    assert run(["demo", "--out", str(tmp_path / "demo"), "--iterations", "60"]) == ExitStatus.DONE
-
+    assert commands.typed == ALL
     told = capsys.readouterr().out
-    start, end = told.partition("Held-out loss: ")[2].split(" before the first step, ")
-    assert float(end.split()[0]) < 0.7 * float(start)
-    record = json.loads((tmp_path / "demo" / "made.json").read_text())
-    assert record["prompt"]
-    assert (tmp_path / "demo" / "made.mp4").stat().st_size > 1000
+    assert "1/7 Painting 36 clips of a traffic camera; about" in told
+    assert told.count("$ worldtune ") == 5
+    assert "$ IMAGINAIRE_OUTPUT_ROOT=" in told
+    assert re.search(r"Held-out loss on accident clips: 1\.0000 base, 0\.5000 .*-50\.0%", told)
+    assert str(out / PAGE) in told
+    assert "said of" not in told
+    assert (out / LOG).read_text().count("said of") == 6
+
+
+def test_the_same_command_does_not_do_again_what_is_done(
+    commands: Commands, capsys: pytest.CaptureFixture[str]
+):
+    out = commands.demo.out
+    run([*WORDS, str(out)])
+    before = (out / PAGE).read_text()
+    capsys.readouterr()
+
+    assert run([*WORDS, str(out)]) == ExitStatus.DONE
+
+    assert commands.typed == ALL
+    after = (out / PAGE).read_text()
+    commands_of = re.compile(r"<pre>.*</pre>", re.DOTALL)
+    assert commands_of.findall(after) == commands_of.findall(before)
+
+
+def test_a_demo_that_was_stopped_goes_on(commands: Commands, capsys: pytest.CaptureFixture[str]):
+    out = commands.demo.out
+    commands.stops_at = "train"
+
+    assert run([*WORDS, str(out)]) == ExitStatus.STOPPED
+    told = capsys.readouterr().out
+    assert "said of train" in told
+    assert "the same command goes on from here" in told
+    assert not (out / PAGE).exists()
+
+    commands.stops_at = ""
+    assert run([*WORDS, str(out)]) == ExitStatus.DONE
+    assert commands.typed == [*ALL[:3], *ALL[2:]]
+
+
+def test_the_page_holds_all_clips_and_needs_no_network(commands: Commands):
+    out = commands.demo.out
+    run([*WORDS, str(out)])
+
+    page = (out / PAGE).read_text(encoding="utf-8")
+
+    shown = 2 * QUICK.shown
+    assert page.count("<video ") == page.count("data:video/mp4;base64,") == 3 * shown
+    assert page.count("<svg ") == 1
+    assert page.count("\N{MINUS SIGN}50.0 %") >= 2
+    assert "accident_00000 &lt;passes&gt; &amp; turns" in page
+    assert not re.search(r"""(src|href)=["'](?!data:)|https?://""", page)
+    assert "$" not in re.sub(r"<script>.*</script>", "", page, flags=re.DOTALL)
+
+
+def test_losses_that_cannot_be_read_are_told_by_name(
+    commands: Commands, capsys: pytest.CaptureFixture[str]
+):
+    out = commands.demo.out
+    run([*WORDS, str(out)])
+    commands.demo.losses("tuned").write_text("{}")
+
+    assert run([*WORDS, str(out)]) == ExitStatus.FAILED
+    assert "losses_tuned.json cannot be read" in capsys.readouterr().err

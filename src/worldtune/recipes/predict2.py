@@ -10,6 +10,7 @@ from worldtune.errors import RecipeError
 from worldtune.recipes.options import EVERY_STEP, LAMBDALINEAR
 from worldtune.recipes.predict2_experiments import EXPERIMENTS
 from worldtune.recipes.predict2_models import DEFAULT_MODEL, UNSUPPORTED_MODELS, model_options
+from worldtune.recipes.traffic_experiments import EXPERIMENTS as TRAFFIC_EXPERIMENTS
 
 OPTIMIZERS: dict[str, Tree] = {
     "fusedadamw": {"lr": 1e-4, "weight_decay": 0.1, "betas": [0.9, 0.99], "eps": 1e-8}
@@ -105,7 +106,7 @@ PREDICT2 = Root(
         Group("ckpt_type", "checkpoint", {"standard": {"type": "standard"}}),
         Group("lora", "_global_", LORA, late=True),
     ),
-    experiments=EXPERIMENTS,
+    experiments=EXPERIMENTS | TRAFFIC_EXPERIMENTS,
     config_paths=("cosmos_predict2/configs/base/config.py",),
     output_root_variable="IMAGINAIRE_OUTPUT_ROOT",
     notices=notices_of,

@@ -1,0 +1,184 @@
+"""What accidents in the mixture bring: the base, tuned on normal traffic only, tuned 1:1.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.three_arms [--folder DIR] [--steps N] [--seeds 0 1 2]
+
+All arms start from the package's base and take the same steps on the same noise; only the folder
+that clips come from differs. Printed, as tables in Markdown: the losses on the demo's held-out
+clips for each seed; and, of clips that each arm makes from five given frames, the PSNR on pixels
+that move in the real clip, beside that of a clip that stands still, and the motion energy as a
+share of the real clip's.
+
+A pixel moves where the real clip leaves its first frame by more than 24 of 255 in any colour; both
+clips are compared as the tokenizer gives them back, so its own loss counts for neither.
+"""
+
+import argparse
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+import torch
+from torch import Tensor
+
+from worldtune.cli import demo_steps
+from worldtune.cli.demo_steps import CLASSES, FULL, Demo
+from worldtune.cli.main import run as run_command
+from worldtune.cli.train import start
+from worldtune.data.decode import read_window
+from worldtune.data.video import to_pixels
+from worldtune.models.builtin_tokenizer import BuiltinTokenizer
+from worldtune.recipes.traffic_experiments import BASE_WEIGHTS, FPS, FRAMES, TUNED_EXPERIMENT
+
+ARMS = ("base", "normal", "mixed")
+TOLD = {"base": "the base", "normal": "normal traffic only", "mixed": "1:1"}
+MOVES = 24
+Losses = dict[str, float]
+
+
+def clips_of(demo: Demo, arm: str) -> list[str]:
+    """The words that name an arm's clips."""
+    if arm == "normal":
+        return [f"dataloader_train.dataset.dataset_dir={demo.clips('train', 'normal')}"]
+    words = demo_steps.train_words(demo)
+    return [word for word in words if word.startswith("dataloader_train.dataset.")]
+
+
+def train(demo: Demo, arm: str, seed: int, steps: int) -> Path:
+    """Train an arm, or find that it is trained; give the run's folder."""
+    name = f"{arm}_{seed}"
+    os.environ["IMAGINAIRE_OUTPUT_ROOT"] = str(demo.runs)
+    start([
+        f"--experiment={TUNED_EXPERIMENT}",
+        *clips_of(demo, arm),
+        f"job.name={name}",
+        f"trainer.max_iter={steps}",
+        f"scheduler.cycle_lengths=[{steps}]",
+        f"trainer.seed={seed}",
+        "trainer.run_validation=False",
+        f"trainer.logging_iter={steps // 4}",
+        f"checkpoint.save_iter={steps}",
+        "dataloader_train.num_workers=0",
+    ])  # fmt: skip
+    return demo.runs / "posttraining" / "video2world" / name
+
+
+def model_words(run: Path | None) -> list[str]:
+    """The words that name an arm's weights."""
+    if run is None:
+        return ["--checkpoint", str(BASE_WEIGHTS), "--experiment", TUNED_EXPERIMENT]
+    return ["--checkpoint", str(run)]
+
+
+def measure(demo: Demo, run: Path | None, out: Path) -> Losses:
+    """The losses of an arm on held-out clips, by class."""
+    folders = [w for k in CLASSES for w in ("--clips", f"{k}={demo.clips('val', k)}")]
+    run_command(["measure", *model_words(run), *folders, "--out", str(out)])
+    told = json.loads(out.read_text(encoding="utf-8"))["losses"]
+    return {kind: told[kind]["mean"] for kind in CLASSES}
+
+
+@dataclass(frozen=True)
+class Motion:
+    """How well made clips move: PSNR in dB on moving pixels, and energy as a share."""
+
+    psnr_db: float
+    still_db: float
+    energy: float
+
+
+def generate(demo: Demo, run: Path | None, name: str) -> None:
+    """Let an arm go on from all held-out clips."""
+    requests = demo_steps.write_requests(demo, name)
+    words = [*model_words(run), "--batch", str(requests), "--fps", f"{FPS:g}", "--force"]
+    how = ["--num-conditional-frames", str(demo_steps.GIVEN), "--guidance", "0", "--steps", "20"]
+    run_command(["generate", *words, *how])
+
+
+def motion(demo: Demo, name: str, kind: str) -> Motion:
+    """How an arm's clips of a class move, beside the real ones."""
+    tokenizer = BuiltinTokenizer()
+    made_db, still_db, energies = [], [], []
+    for kind_of, clip in demo.shown():
+        if kind_of != kind:
+            continue
+        pixels = read_window(demo.real(kind, clip), 0, FRAMES)
+        video = pixels.permute(3, 0, 1, 2)[None].float() / 127.5 - 1
+        real = to_pixels(tokenizer.decode(tokenizer.encode(video))[0]).float()
+        made = read_window(demo.made(name, clip), 0, FRAMES).float()
+        moves = (pixels.float() - pixels[:1]).abs().amax(-1) > MOVES
+        moves[: demo_steps.GIVEN] = False
+        if not moves.any():
+            continue
+        made_db.append(psnr(made[moves], real[moves]))
+        still_db.append(psnr(real[:1].expand_as(real)[moves], real[moves]))
+        energies.append(energy(made) / energy(real))
+    return Motion(fmean(made_db), fmean(still_db), math.exp(fmean(map(math.log, energies))))
+
+
+def psnr(one: Tensor, other: Tensor) -> float:
+    """In dB, of values up to 255."""
+    return 10 * math.log10(255**2 / (one - other).square().mean().item())
+
+
+def energy(frames: Tensor) -> float:
+    """Mean square of the change from frame to frame, behind the given ones."""
+    return torch.diff(frames[demo_steps.GIVEN - 1 :], dim=0).square().mean().item()
+
+
+def main() -> None:
+    """Read the command line, train the arms, and print the tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--folder", type=Path, default=Path("worldtune-arms"))
+    parser.add_argument("--steps", type=int, default=FULL.steps)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--shown", type=int, default=FULL.held_out, help="clips made of a class")
+    args = parser.parse_args()
+    amounts = demo_steps.Amounts(FULL.train, FULL.held_out, args.shown, args.steps)
+    demo = Demo(args.folder, amounts, 0)
+    run_command(demo_steps.paint_words(demo, workers=1))
+    demo_steps.divide(demo)
+    losses: dict[tuple[str, int], Losses] = {}
+    runs: dict[str, Path | None] = {"base": None}
+    for seed in args.seeds:
+        for arm in ARMS:
+            run = None if arm == "base" else train(demo, arm, seed, args.steps)
+            if seed == args.seeds[0]:
+                runs[arm] = run
+            if arm == "base" and seed != args.seeds[0]:
+                losses[arm, seed] = losses[arm, args.seeds[0]]
+                continue
+            losses[arm, seed] = measure(demo, run, args.folder / f"{arm}_{seed}.json")
+    tell_losses(losses, args.seeds)
+    demo_steps.cut_first_frames(demo)
+    print("\n| clips made by | class | PSNR, moving pixels | standing still | motion energy |")
+    print("|---|---|---|---|---|")
+    for arm, run in runs.items():
+        generate(demo, run, arm)
+        for kind in CLASSES:
+            got = motion(demo, arm, kind)
+            print(
+                f"| {TOLD[arm]} | {kind} | {got.psnr_db:.2f} dB | {got.still_db:.2f} dB "
+                f"| {got.energy:.2f} |",
+                flush=True,
+            )
+
+
+def tell_losses(losses: dict[tuple[str, int], Losses], seeds: list[int]) -> None:
+    """Print the table of losses."""
+    print("\n| seed | class | the base | normal traffic only | 1:1 | 1:1 against normal only |")
+    print("|---|---|---|---|---|---|")
+    for seed in seeds:
+        for kind in CLASSES:
+            base, normal, mixed = (losses[arm, seed][kind] for arm in ARMS)
+            print(
+                f"| {seed} | {kind} | {base:.4f} | {normal:.4f} | {mixed:.4f} "
+                f"| {mixed / normal - 1:+.1%} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
