@@ -60,3 +60,8 @@ class StoppedEarlyError(WorldtuneError):
     """A run that was asked to stop, after its state was saved."""
 
     exit_status = ExitStatus.STOPPED
+
+    def __init__(self, message: str, *, agreed: bool = False) -> None:
+        """`agreed` where all processes of the run stop at the same step."""
+        super().__init__(message)
+        self.agreed = agreed

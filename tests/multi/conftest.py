@@ -8,7 +8,8 @@ import pytest
 from tests.golden.conftest import close as close
 from tests.golden.conftest import predict2 as predict2
 from tests.multi.pool import Pool
-from tests.multi.runs import BASE, draw_clips, run
+from tests.multi.runs import BASE, draw_clips, recipe, run
+from worldtune.config.compose import Composed
 
 
 class Pools:
@@ -47,21 +48,25 @@ class Runs:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.clips = draw_clips(folder / "clips")
-        run(self.clips, folder / "base", BASE)
+        run(self.recipe(*BASE), folder / "base")
         self.start = (f"checkpoint.load_path={folder / 'base'}",)
 
     def alone(self, name: str, *words: str) -> Path:
         """The run of one process with these words, from the base's weights."""
         folder = self.folder / f"alone {name}"
         if not folder.exists():
-            run(self.clips, folder, (*self.start, *words))
+            run(self.recipe(*self.start, *words), folder)
         return folder
 
     def together(self, pool: Pool, name: str, *words: str) -> Path:
         """The run of a pool's processes."""
         folder = self.folder / name
-        pool.run(run, self.clips, folder, (*self.start, *words))
+        pool.run(run, self.recipe(*self.start, *words), folder)
         return folder
+
+    def recipe(self, *words: str) -> Composed:
+        """The recipe with these words, composed once for all processes."""
+        return recipe(self.clips, *words)
 
 
 @pytest.fixture(scope="session")

@@ -88,6 +88,7 @@ class Pool:
 def _serve(rank: int, world: int, store: Path, line: Connection) -> None:
     torch.set_num_threads(1)
     os.environ["LOCAL_WORLD_SIZE"] = str(world)
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
     dist.init_process_group(

@@ -40,7 +40,12 @@ def train(folder: Path, processes: int, *words: str) -> Path:
     ended = subprocess.run(
         [*line, f"--experiment={EXPERIMENT}", *words],
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "IMAGINAIRE_OUTPUT_ROOT": str(folder)},
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "CUDA_VISIBLE_DEVICES": "",
+            "IMAGINAIRE_OUTPUT_ROOT": str(folder),
+        },
         capture_output=True,
         text=True,
     )

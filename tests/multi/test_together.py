@@ -11,6 +11,7 @@ from tests.multi.conftest import Pools, Runs
 from tests.multi.layouts import CASES, PLACES
 from tests.multi.runs import run
 from tests.train.tiny import differences, forget_after, log_of, metrics, state_of
+from worldtune.config.compose import Composed
 from worldtune.data.batch import Batch, Item
 from worldtune.data.dataset import VideoClips
 from worldtune.errors import QuietError, RunError
@@ -27,13 +28,13 @@ from worldtune.train.setup import Learner
 FRESH = "model.config.fresh_weights=True"
 
 
-def failure(clips: Path, folder: Path, words: tuple[str, ...], spoil: str) -> str:
+def failure(composed: Composed, folder: Path, spoil: str) -> str:
     """Train with something on rank 1 that is not as on rank 0; tell how the run ends."""
     with pytest.MonkeyPatch.context() as patch:
         if launched_rank() == 1:
             _SPOIL[spoil](patch)
         try:
-            run(clips, folder, words)
+            run(composed, folder)
         except (RunError, QuietError) as fault:
             return str(fault)
     return "it trained"
@@ -66,7 +67,7 @@ _SPOIL = {"noise": _another_noise, "norm": _another_norm}
 @pytest.mark.multi
 def test_another_noise_on_one_rank_stops_the_run_at_the_first_step(runs: Runs, pools: Pools):
     words = (*CASES["CP by Ulysses"].words(), FRESH)
-    told = pools[2].run(failure, runs.clips, runs.folder / "noise", words, "noise")
+    told = pools[2].run(failure, runs.recipe(*words), runs.folder / "noise", "noise")
     pools.renew(2)
 
     spoken = [line for line in told if not line.startswith("another process of the run")]
@@ -82,7 +83,7 @@ def test_another_weight_on_one_tensor_rank_stops_the_run_before_the_first_step(
     runs: Runs, pools: Pools
 ):
     words = (*CASES["TP"].words(), FRESH)
-    told = pools[2].run(failure, runs.clips, runs.folder / "norm", words, "norm")
+    told = pools[2].run(failure, runs.recipe(*words), runs.folder / "norm", "norm")
     pools.renew(2)
 
     spoken = [line for line in told if not line.startswith("another process of the run")]
@@ -93,7 +94,7 @@ def test_another_weight_on_one_tensor_rank_stops_the_run_before_the_first_step(
     )
 
 
-def replicated(clips: Path, folder: Path, words: tuple[str, ...]) -> dict[str, Tensor]:
+def replicated(composed: Composed, folder: Path) -> dict[str, Tensor]:
     """Train, and give every weight that the plan does not cut, as it is on this rank."""
     kept: list[Learner] = []
     with pytest.MonkeyPatch.context() as patch:
@@ -104,7 +105,7 @@ def replicated(clips: Path, folder: Path, words: tuple[str, ...]) -> dict[str, T
             return kept[0]
 
         patch.setattr(module, "build_learner", kept_too)
-        run(clips, folder, words)
+        run(composed, folder)
     held = kept[0].pieces.held
     return {name: held[name].clone() for name in held if PLAN.cut_of(name) is None}
 
@@ -115,7 +116,7 @@ def test_whole_weights_are_equal_on_all_tensor_ranks_after_twenty_steps(
     runs: Runs, pools: Pools, name: str
 ):
     words = (*runs.start, *CASES[name].words(), "trainer.max_iter=20", "optimizer.lr=1e-3")
-    one, other = pools[2].run(replicated, runs.clips, runs.folder / f"{name} 20", words)
+    one, other = pools[2].run(replicated, runs.recipe(*words), runs.folder / f"{name} 20")
 
     assert len(one) > 20
     assert one.keys() == other.keys()
@@ -194,7 +195,7 @@ def test_figures_are_of_all_ranks(runs: Runs, pools: Pools):
     assert log_of(folder).count("Iteration 3/3") == 1
 
 
-def reads(clips: Path, folder: Path, words: tuple[str, ...]) -> tuple[int, int]:
+def reads(composed: Composed, folder: Path) -> tuple[int, int]:
     """Train, and count the clips that this rank decodes and encodes."""
     counts = [0, 0]
     with pytest.MonkeyPatch.context() as patch:
@@ -210,7 +211,7 @@ def reads(clips: Path, folder: Path, words: tuple[str, ...]) -> tuple[int, int]:
 
         patch.setattr(VideoClips, "read", read_too)
         patch.setattr(BuiltinTokenizer, "encode", encode_too)
-        run(clips, folder, words)
+        run(composed, folder)
     return counts[0], counts[1]
 
 
@@ -222,7 +223,7 @@ def test_a_clip_is_decoded_and_encoded_by_one_of_those_that_share_it(
     runs: Runs, pools: Pools, name: str, leaders: list[int]
 ):
     words = (*runs.start, *CASES[name].words(), "trainer.max_iter=2")
-    counts = pools[4].run(reads, runs.clips, runs.folder / f"reads {name}", words)
+    counts = pools[4].run(reads, runs.recipe(*words), runs.folder / f"reads {name}")
 
     assert [rank for rank, (read, _) in enumerate(counts) if read] == leaders
     assert [rank for rank, (_, encoded) in enumerate(counts) if encoded] == leaders

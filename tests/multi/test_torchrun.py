@@ -37,6 +37,7 @@ class Launch:
         environment = {
             **os.environ,
             "OMP_NUM_THREADS": "1",
+            "CUDA_VISIBLE_DEVICES": "",
             "IMAGINAIRE_OUTPUT_ROOT": str(self.folder),
         }
         with (self.folder / "said").open("wb") as said:

@@ -41,13 +41,18 @@ class Loader:
         batch_size: int = 1,
         num_workers: int = 0,
         pin_memory: bool = False,
+        loaders_here: int = 1,
     ) -> None:
-        """Check that the workers' batches fit in shared memory, else raise DataError."""
+        """Check that the workers' batches fit in shared memory, else raise DataError.
+
+        loaders_here counts the loaders of the run on this machine, which share it.
+        """
         self.source = source
         self.wait_s = 0.0
         self._board = Board(num_workers)
-        threads = min(_MOST_THREADS, max(1, _cores() // max(num_workers, 1)))
-        ahead = _batches_ahead(source, batch_size, num_workers) if num_workers else None
+        threads = min(_MOST_THREADS, max(1, _cores() // (max(num_workers, 1) * loaders_here)))
+        workers_here = num_workers * loaders_here
+        ahead = _batches_ahead(source, batch_size, workers_here) if num_workers else None
         self._loader: DataLoader[Batch | Failure] | None = DataLoader(
             Reading(source, self._board, threads),
             batch_sampler=batches,

@@ -126,18 +126,20 @@ class _OnOwnFrames:
         network, frames = self._network, self._frames
         patch, views = network.config.patch_temporal, network.config.num_views
         share = network.frame_share = frames.begin(latents_BCTHW.shape[2] // (views * patch))
-        first, held = share.first * patch, frames.pieces[frames.index] * patch
+        held = frames.pieces[frames.index]
 
-        def own(x: Tensor, dim: int) -> Tensor:
+        def own(x: Tensor, dim: int, each: int = patch) -> Tensor:
+            """This rank's part of a dim that has `each` entries for a frame of tokens."""
             if x.ndim <= dim or x.shape[dim] == 1:
                 return x
             per_view = x.unflatten(dim, (views, -1))
-            return per_view.narrow(dim + 1, first, held).flatten(dim, dim + 1)
+            mine = per_view.narrow(dim + 1, share.first * each, held * each)
+            return mine.flatten(dim, dim + 1)
 
         for name, dim in (("condition_mask", 2), ("view_indices", 1)):
             if told.get(name) is not None:
                 told[name] = own(told[name], dim)
-        out = self._forward(own(latents_BCTHW, 2), own(time_BT, 1), text_BND, **told)
+        out = self._forward(own(latents_BCTHW, 2), own(time_BT, 1, 1), text_BND, **told)
         lengths = [piece * patch for piece in frames.pieces]
         cameras = out.unflatten(2, (views, -1)).unbind(2)
         # One by one and not as a view, whose hooks FSDP could lose.

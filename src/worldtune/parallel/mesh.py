@@ -19,6 +19,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 
+from worldtune.errors import StoppedEarlyError
 from worldtune.parallel.layout import Layout
 
 T = TypeVar("T")
@@ -52,7 +53,7 @@ class ProcessMesh:
         layout, kind = self.layout, "cuda" if torch.cuda.is_available() else "cpu"
 
         def group(ranks: Tensor, dim: int) -> dist.ProcessGroup:
-            """This process's among the groups along a dim of the ranks."""
+            """This process's among the groups along a dim of the ranks; all processes call it."""
             rows = ranks.movedim(dim, -1).reshape(-1, ranks.shape[dim]).tolist()
             mine = dist.new_subgroups_by_enumeration(rows, timeout=timeout)[0]
             assert isinstance(mine, dist.ProcessGroup)
@@ -69,8 +70,14 @@ class ProcessMesh:
             both = [group(holders, 0), shard]
             names = ("replicate", "shard")
             self.weights = DeviceMesh.from_group(both, kind, mesh=mine, mesh_dim_names=names)
-        self.context_group, self.tensor_group = group(clips, 1), group(clips, 2)
-        self.clip_group = group(clips.flatten(1), 1)
+        if layout.context > 1:
+            self.context_group = group(clips, 1)
+        if layout.tensor > 1:
+            self.tensor_group = group(clips, 2)
+        if layout.context > 1 and layout.tensor > 1:
+            self.clip_group = group(clips.flatten(1), 1)
+        else:
+            self.clip_group = self.context_group or self.tensor_group
 
     @property
     def alone(self) -> bool:
@@ -138,11 +145,16 @@ class ProcessMesh:
 
     def send_from(self, source: int, tensors: Sequence[Tensor], *, to_clip: bool) -> None:
         """Fill tensors with those of a rank: on all ranks, or on those of its clip."""
+        if to_clip and self.layout.ranks_of_a_clip == 1:
+            return
         for tensor in tensors:
             dist.broadcast(tensor, source, group=self.clip_group if to_clip else None)
 
     def thing_from(self, source: int, thing: T | None, *, to_clip: bool) -> T:
         """Give what one rank has, and the others do not know, to all or to those of its clip."""
+        if to_clip and self.layout.ranks_of_a_clip == 1:
+            assert thing is not None
+            return thing
         things = [thing]
         group = self.clip_group if to_clip else None
         dist.broadcast_object_list(things, source, group=group, device=torch.device("cpu"))
@@ -192,7 +204,12 @@ def join_processes(timeout_s: int) -> Iterator[None]:
         device_id=device if device.type == "cuda" else None,
     )
     # Where a process fails it just ends: taking leave would wait for the others.
-    yield
+    try:
+        yield
+    except StoppedEarlyError as stop:
+        if stop.agreed:
+            dist.destroy_process_group()
+        raise
     dist.destroy_process_group()
 
 

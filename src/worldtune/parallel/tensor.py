@@ -17,7 +17,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from worldtune.models.lora_config import MAGNITUDE, split_name
-from worldtune.models.plan import PLAN, Cut
+from worldtune.models.plan import PLAN
 from worldtune.models.transformer import Trunk
 from worldtune.parallel.collectives import Group, gather, sum_gradients, sum_results, sum_scattered
 from worldtune.parallel.frames import FrameCut
@@ -40,7 +40,8 @@ def cut_weights(network: Trunk, index: int, count: int) -> None:
             continue
         owner, _, leaf = name.rpartition(".")
         module = network.get_submodule(owner)
-        held = weight.shape[cut.value] // count
+        held, left = divmod(weight.shape[cut.value], count)
+        assert not left, f"{name} does not divide by {count}"
         piece = weight.detach().narrow(cut.value, index * held, held).clone()
         setattr(module, leaf, nn.Parameter(piece, requires_grad=weight.requires_grad))
         if isinstance(module, nn.Linear):
@@ -82,18 +83,18 @@ def _layer_is_cut(adapter_name: str) -> bool:
 def _connect_whole(block: nn.Module, group: Group) -> None:
     """Every rank has all frames: inputs are shared, results are summed."""
 
-    def share(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (sum_gradients(inputs[0], group), *inputs[1:])
+    def enter(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        # Once for all that the layers share, so that gradients are summed once.
+        shared = {id(x): sum_gradients(x, group) for x in inputs if isinstance(x, Tensor)}
+        return tuple(shared.get(id(x), x) for x in inputs)
 
-    def add(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
+    def leave(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
         return sum_results(output, group)
 
-    for name, cut in PLAN.cuts:
-        layer = block.get_submodule(name)
-        if cut is Cut.COLUMN:
-            layer.register_forward_pre_hook(share)
-        else:
-            layer.register_forward_hook(add)
+    for name in MODULES:
+        module = block.get_submodule(name)
+        module.register_forward_pre_hook(enter)
+        module.register_forward_hook(leave)
 
 
 def _connect_cut(block: nn.Module, group: Group, frames: FrameCut) -> None:

@@ -82,7 +82,8 @@ def train(training: Training, watchers: Sequence[Watcher], stop: StopRequest) ->
         if saved_at != progress.iteration:
             training.save()
     if progress.iteration < training.max_iter:
-        raise StoppedEarlyError(_how_it_stopped(progress.iteration, training.max_iter, stop))
+        told = _how_it_stopped(progress.iteration, training.max_iter, stop)
+        raise StoppedEarlyError(told, agreed=True)
 
 
 @contextmanager

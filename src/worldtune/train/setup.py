@@ -74,7 +74,8 @@ class Learner:
         Whoever has the same piece has it under the same name.
         """
         kinds: dict[str, Mapping[str, Tensor]] = {"weight": self.pieces.held}
-        kinds["master"] = {n: m.detach() for n, m in self.optimizer.masters.items()}
+        masters, parameters = self.optimizer.masters, self.optimizer.parameters
+        kinds["master"] = {n: m.detach() for n, m in masters.items() if m is not parameters[n]}
         if self.average is not None:
             kinds["average"] = self.average.values
         return {

@@ -23,7 +23,7 @@ from worldtune.data.text import EncodedCaptions, StoredEmbeddings, TextSource
 from worldtune.errors import RecipeError
 from worldtune.inference.pieces import build_text_encoder, clip_frames, pipeline
 from worldtune.models.tokenizer import VideoTokenizer
-from worldtune.parallel.mesh import ALONE, ProcessMesh
+from worldtune.parallel.mesh import ALONE, ProcessMesh, launched_processes
 from worldtune.train.loop import TimedBatch
 
 
@@ -57,7 +57,15 @@ class ClipData:
             batch_size=settings.batch_size,
             num_workers=settings.num_workers if num_workers is None else num_workers,
             pin_memory=settings.pin_memory and torch.cuda.is_available(),
+            loaders_here=_loaders_here(self.shares.data_ranks),
         )
+
+
+def _loaders_here(data_ranks: int) -> int:
+    """How many of the run's data ranks read clips on this machine."""
+    world = launched_processes()
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
+    return max(1, data_ranks * here // world)
 
 
 def find_clips(

@@ -74,6 +74,8 @@ def start_spread(
         return Start(held.network, told, borrowed=saved)
     assert origin.path is not None
     average = recipe.checkpoint.load_ema_to_reg and origin.native is None
+    size = f"{origin.path.stat().st_size:,} bytes" if origin.path.is_file() else "a folder"
+    _refuse_differences(mesh, f"size of {origin.path}", size)
     file = Checkpoint(origin.path, "file", None, {})
     with whole_weights(file, recipe, held.shapes(), average=average) as (_, report, weights):
         held.fill(weights)
@@ -206,6 +208,7 @@ def _fill_base(
     opened = whole_weights(checkpoint, recipe, held.shapes(), average=average, leave_adapters=leave)
     with opened as (which, report, weights):
         mark = fingerprint(passing(weights))
+    _refuse_differences(held.pieces.mesh, f"fingerprint of the base {checkpoint.path}", mark)
     path = None if checkpoint.kind == "seed" else str(checkpoint.path)
     if path is None:
         log.warning(
@@ -249,6 +252,17 @@ def _told_base(origin: Origin, config: LoraConfig) -> Base | None:
     with SavedState(origin.state.path) as state:
         check_same_adapters(origin.state.path, state.info, config)
         return Base.from_json(state.info[named.BASE])
+
+
+def _refuse_differences(mesh: ProcessMesh, what: str, own: str) -> None:
+    """Raise CheckpointError where machines have other files under one name."""
+    found = mesh.gather_things(own)
+    for rank, theirs in enumerate(found):
+        if theirs != found[0]:
+            raise CheckpointError(
+                f"the {what} is {theirs} for rank {rank} and {found[0]} for rank 0; give all "
+                "machines the same files"
+            )
 
 
 # --- whole weights, one at a time ---

@@ -26,7 +26,7 @@ def launch_lines(layout: Layout, device: torch.device) -> list[str]:
         sizes += f", Tensor parallel size: {layout.tensor}"
         sizes += " with sequence parallelism" if layout.sequence else ""
     lines = [f"Starting training on {where} with {layout.world} {kind}{plural}...", sizes]
-    if layout.world > 1:
+    if layout.shard > 1:
         mesh = f"{layout.replicate} x {layout.shard} x {layout.tensor}"
         lines.append(
             f"Using FSDP with shard size {layout.shard} | device mesh: {mesh} "
