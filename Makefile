@@ -30,7 +30,7 @@ lint: $(READY)
 check: lint test
 
 multi: $(READY)
-	$(PYTEST) -m multi
+	$(PYTEST) -m multi --durations=10
 
 slow: $(READY)
 	$(PYTEST) -m slow --durations=10

@@ -47,7 +47,7 @@ def test_a_layout_takes_the_steps_of_one_process(runs: Runs, pools: Pools, name:
 
 
 @pytest.mark.multi
-@pytest.mark.parametrize("name", ["FSDP x CP", "FSDP x TP with SP", "HSDP x TP"])
+@pytest.mark.parametrize("name", ["FSDP x CP", "FSDP x TP with SP", "CP x TP"])
 def test_adapters_train_alike_on_a_layout(runs: Runs, pools: Pools, name: str):
     ours = check(runs, pools, name, *LORA)
 

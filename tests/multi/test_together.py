@@ -90,7 +90,7 @@ def test_another_weight_on_one_tensor_rank_stops_the_run_before_the_first_step(
     assert len(spoken) == 1
     assert spoken[0].startswith(
         "the processes disagree: rank 1 has another weight 'blocks.1.cross_attn.k_norm.weight' "
-        "from [0] on than rank 0; rank 1 has another master 'blocks.1.cross_attn.k_norm.weight'"
+        "from [0] on than rank 0; rank 1 has another average 'blocks.1.cross_attn.k_norm.weight'"
     )
 
 
