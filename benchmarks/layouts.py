@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.layouts [--steps N] [--only NAME ...]
 
-A step is forward, backward, clipping and AdamW of a network of 9 million weights in float32
+A step is forward, backward, clipping, AdamW and average of a network of 9 million weights in float32
 on four clips of 720 tokens, whatever the layout. Each layout has processes of its own, of one
 thread. Printed is a table in Markdown: the median time of a step
 and its ratio to that of one process; what the fullest process holds (weights, gradients,
