@@ -2,13 +2,12 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.layouts [--steps N] [--only NAME ...]
 
-A step is forward, backward, clipping, AdamW and average of a network of 9 million weights in float32
-on four clips of 720 tokens, whatever the layout. Each layout has processes of its own, of one
-thread. Printed is a table in Markdown: the median time of a step
-and its ratio to that of one process; what the fullest process holds (weights, gradients,
-moments, average), and by how much its memory grew at the peak, activations and what is
-gathered included. On two cores more processes cannot be faster: the times show what it costs
-to talk.
+A step is forward, backward, clipping, AdamW and average of a network of 9 million weights in
+float32 on four clips of 720 tokens, whatever the layout. Each layout has processes of its own,
+of one thread. Printed is a table in Markdown: the median time of a step and its ratio to that
+of one process; what the fullest process holds (weights, gradients, moments, average), and by
+how much its memory grew at the peak, activations and what is gathered included. On two cores
+more processes than two cannot be faster: the times show what it costs to talk.
 """
 
 import argparse
