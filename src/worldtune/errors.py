@@ -29,9 +29,11 @@ class QuietError(WorldtuneError):
 
     speaks = False
 
-    def __init__(self, exit_status: ExitStatus) -> None:
+    def __init__(self, exit_status: ExitStatus, *, agreed: bool = False) -> None:
+        """`agreed` as of the StoppedEarlyError that it stands for."""
         super().__init__("another process of the run said why")
         self.exit_status = exit_status
+        self.agreed = agreed
 
 
 class RunError(WorldtuneError):

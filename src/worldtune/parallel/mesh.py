@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 
-from worldtune.errors import StoppedEarlyError
+from worldtune.errors import QuietError, StoppedEarlyError
 from worldtune.parallel.layout import Layout
 
 T = TypeVar("T")
@@ -206,7 +206,7 @@ def join_processes(timeout_s: int) -> Iterator[None]:
     # Where a process fails it just ends: taking leave would wait for the others.
     try:
         yield
-    except StoppedEarlyError as stop:
+    except (StoppedEarlyError, QuietError) as stop:
         if stop.agreed:
             dist.destroy_process_group()
         raise

@@ -155,7 +155,8 @@ def _go(run: Run, lock: RunLock | None, stop: StopRequest) -> None:
 def _train(run: Run, training: Training, saver: Saver, stop: StopRequest) -> None:
     recipe, mesh = run.recipe, run.mesh
     clips = _encoded(run, run.held_out, recipe.trainer.max_val_iter)
-    sampled = first_clips(clips, SAMPLED_CLIPS, run.learner.clip_loss, mesh, run.device)
+    count = SAMPLED_CLIPS if recipe.trainer.sample_iter else 0
+    sampled = first_clips(clips, count, run.learner.clip_loss, mesh, run.device)
     watchers = watchers_of(recipe, run.folder, run.learner, run.tokenizer, clips, sampled, mesh)
     if recipe.overfit:
         all_weights = recipe.model.config.train_architecture == "base"

@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
 
 from worldtune.checkpoint.run_lock import RunLock, lock_run
-from worldtune.errors import ExitStatus, QuietError, RunError, WorldtuneError
+from worldtune.errors import ExitStatus, QuietError, RunError, StoppedEarlyError, WorldtuneError
 from worldtune.parallel.layout import Layout
 from worldtune.parallel.mesh import ProcessMesh, launched_processes, speaks_first_of_failure
 from worldtune.train.logs import log, log_lines
@@ -52,20 +52,10 @@ def speak(file: Path, *, first: bool) -> Iterator[None]:
 @contextmanager
 def hold_folder(states: Path, mesh: ProcessMesh) -> Iterator[RunLock | None]:
     """Hold the run's folder in the first process; where that fails, all fail."""
-    held = lock_run(states) if mesh.first else nullcontext()
-    fault: WorldtuneError | None = None
-    lock = None
-    try:
-        lock = held.__enter__()
-    except WorldtuneError as error:
-        fault = error
-    told = mesh.from_first(lambda: fault)
-    if told is not None:
-        raise told
-    try:
-        yield lock
-    finally:
-        held.__exit__(None, None, None)
+    with ExitStack() as held:
+        locks: list[RunLock] = []
+        mesh.from_first(lambda: locks.append(held.enter_context(lock_run(states))))
+        yield locks[0] if locks else None
 
 
 @contextmanager
@@ -82,7 +72,9 @@ def fail_together() -> Iterator[None]:
     except Exception as fault:
         known = isinstance(fault, WorldtuneError)
         if not speaks_first_of_failure():
-            raise QuietError(fault.exit_status if known else ExitStatus.FAILED) from None
+            status = fault.exit_status if known else ExitStatus.FAILED
+            agreed = isinstance(fault, StoppedEarlyError) and fault.agreed
+            raise QuietError(status, agreed=agreed) from None
         if known:
             fault.speaks = True
         elif isinstance(fault, RuntimeError) and _lost_contact(fault):
