@@ -40,6 +40,11 @@ class RunError(WorldtuneError):
     """A run that cannot go on, through no mistake in what was written."""
 
 
+def first_line(fault: BaseException) -> str:
+    """What a fault says, in its first line; its kind where it says nothing."""
+    return (str(fault).splitlines() or [type(fault).__name__])[0]
+
+
 class UserMistakeError(WorldtuneError):
     """Something that the user wrote or supplied and can put right."""
 

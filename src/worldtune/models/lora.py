@@ -235,6 +235,20 @@ def adapted_layers(network: nn.Module) -> tuple[str, ...]:
     return tuple(name for name, module in modules if isinstance(module, LoraLinear))
 
 
+def refuse_other_adapters(
+    ours: Mapping[str, tuple[int, ...]], weights: Mapping[str, Tensor]
+) -> None:
+    """Raise CheckpointError where weights are not those of adapters of these shapes."""
+    wrong = sorted(ours.keys() ^ weights.keys()) or [
+        name for name in ours if ours[name] != tuple(weights[name].shape)
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"{len(wrong)} of {len(ours)} weights of adapters are missing, left over or of "
+            f"another shape, first {wrong[0]!r}; give rank and targets that they were made with"
+        )
+
+
 @torch.no_grad()
 def fill_adapters(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Put weights into a network's adapters; they must be those, name by name.
@@ -242,14 +256,7 @@ def fill_adapters(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
     Raises CheckpointError where one is missing, left over or of another shape.
     """
     ours = adapter_weights(network)
-    wrong = sorted(ours.keys() ^ weights.keys()) or [
-        name for name in ours if ours[name].shape != weights[name].shape
-    ]
-    if wrong:
-        raise CheckpointError(
-            f"{len(wrong)} of {len(ours)} weights of adapters are missing, left over or of "
-            f"another shape, first {wrong[0]!r}; give rank and targets that they were made with"
-        )
+    refuse_other_adapters({name: tuple(weight.shape) for name, weight in ours.items()}, weights)
     for name, weight in ours.items():
         weight.copy_(weights[name])
 

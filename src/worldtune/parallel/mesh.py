@@ -181,6 +181,11 @@ def launched_rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
+def processes_here(world: int) -> int:
+    """How many of the run's processes are on this machine: all, unless the launcher says less."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
+
+
 def choose_device() -> torch.device:
     """The GPU of this process where there is one, else the CPU."""
     if not torch.cuda.is_available():

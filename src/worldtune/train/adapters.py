@@ -18,7 +18,7 @@ from worldtune.checkpoint.saved_state import SavedState
 from worldtune.checkpoint.state import read_state
 from worldtune.config.predict2 import Predict2Recipe
 from worldtune.errors import CheckpointError, RunError
-from worldtune.inference.adapted import LoadedBase, check_same_base, load_base
+from worldtune.inference.adapted import check_same_base, load_base
 from worldtune.inference.checkpoints import Checkpoint, drawn, find_checkpoint
 from worldtune.inference.pieces import pipeline
 from worldtune.models.initialise import named_generator
@@ -94,7 +94,7 @@ def start_adapted(
         leave_adapters=origin.native is not None,
     )
     network, base = found.network.network, found.base
-    _tell_base(found)
+    tell_base(found.network.report, base)
     if told is not None:
         assert origin.path is not None
         check_same_base(origin.path, told, base)
@@ -123,9 +123,10 @@ def takes_average(recipe: Predict2Recipe, origin: Origin, told: Base | None) -> 
     return recipe.checkpoint.load_ema_to_reg and origin.native is None
 
 
-def _tell_base(found: LoadedBase) -> None:
-    log.info(f"Base: {found.network.report} (fingerprint {found.base.fingerprint})")
-    if found.base.path is None:
+def tell_base(report: str, base: Base) -> None:
+    """Say what the frozen weights are, and warn where they know nothing."""
+    log.info(f"Base: {report} (fingerprint {base.fingerprint})")
+    if base.path is None:
         log.warning(
             "The frozen base is random weights (model.config.fresh_weights): adapters learn "
             "little on it"

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import torch
 
 from worldtune.checkpoint.disk import gib
-from worldtune.errors import RunError
+from worldtune.errors import RunError, first_line
 
 GIB = 2**30
 
@@ -38,9 +38,9 @@ def explain_out_of_memory(remedies: Sequence[str]) -> Iterator[dict[str, int]]:
             raise
         told = ", ".join(f"{what} {gib(size)}" for what, size in held.items())
         when = f"Held beside activations: {told}" if held else "The run was still being set up"
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise RunError(
-            f"out of memory ({reason}). {when}. What lowers it: {'; '.join(remedies[:3])}"
+            f"out of memory ({first_line(error)}). {when}. "
+            f"What lowers it: {'; '.join(remedies[:3])}"
         ) from None
 
 

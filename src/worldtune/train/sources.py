@@ -23,7 +23,7 @@ from worldtune.data.text import EncodedCaptions, StoredEmbeddings, TextSource
 from worldtune.errors import RecipeError
 from worldtune.inference.pieces import build_text_encoder, clip_frames, pipeline
 from worldtune.models.tokenizer import VideoTokenizer
-from worldtune.parallel.mesh import ALONE, ProcessMesh, launched_processes
+from worldtune.parallel.mesh import ALONE, ProcessMesh, launched_processes, processes_here
 from worldtune.train.loop import TimedBatch
 
 
@@ -64,8 +64,7 @@ class ClipData:
 def _loaders_here(data_ranks: int) -> int:
     """How many of the run's data ranks read clips on this machine."""
     world = launched_processes()
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
-    return max(1, data_ranks * here // world)
+    return max(1, data_ranks * processes_here(world) // world)
 
 
 def find_clips(

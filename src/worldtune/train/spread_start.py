@@ -30,6 +30,7 @@ from worldtune.models.lora import (
     add_lora,
     fresh_magnitude,
     fresh_matrix,
+    refuse_other_adapters,
     without_adapters,
 )
 from worldtune.models.lora_config import MAGNITUDE, LoraConfig, is_adapter, split_name
@@ -45,6 +46,7 @@ from worldtune.train.adapters import (
     probe,
     read_adapter_file,
     takes_average,
+    tell_base,
 )
 from worldtune.train.logs import log
 from worldtune.train.origin import Origin, SavedTraining, Start
@@ -96,7 +98,7 @@ def _start_adapted(
     told = file.notes.base if file is not None else told
     held = _Held(_spread_network(recipe, config, device, mesh), mesh, network_dtype(recipe))
     base, report = _fill_base(held, recipe, origin, told)
-    log.info(f"Base: {report} (fingerprint {base.fingerprint})")
+    tell_base(report, base)
     if told is not None:
         assert origin.path is not None
         check_same_base(origin.path, told, base)
@@ -169,16 +171,8 @@ class _Held:
 
     def fill_adapters(self, weights: Mapping[str, Tensor]) -> None:
         """Keep the parts of adapters, in float32; every one must be there."""
-        wanted = {n: s for n, s in self.pieces.shapes().items() if is_adapter(n)}
-        wrong = sorted(wanted.keys() ^ weights.keys()) or [
-            name for name in wanted if wanted[name] != tuple(weights[name].shape)
-        ]
-        if wrong:
-            raise CheckpointError(
-                f"{len(wrong)} of {len(wanted)} weights of adapters are missing, left over or of "
-                f"another shape, first {wrong[0]!r}; give rank and targets that they were made "
-                "with"
-            )
+        shapes = self.pieces.shapes()
+        refuse_other_adapters({n: s for n, s in shapes.items() if is_adapter(n)}, weights)
         for name, whole in weights.items():
             self.keep(name, whole)
 
@@ -210,11 +204,6 @@ def _fill_base(
         mark = fingerprint(passing(weights))
     _refuse_differences(held.pieces.mesh, f"fingerprint of the base {checkpoint.path}", mark)
     path = None if checkpoint.kind == "seed" else str(checkpoint.path)
-    if path is None:
-        log.warning(
-            "The frozen base is random weights (model.config.fresh_weights): adapters learn "
-            "little on it"
-        )
     return Base(fingerprint=mark, path=path, which=which, seed=checkpoint.seed), report
 
 

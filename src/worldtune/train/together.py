@@ -1,6 +1,5 @@
 """Several processes that are one run: one speaks, one holds the folder, all fail together."""
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -8,16 +7,27 @@ from pathlib import Path
 import torch
 
 from worldtune.checkpoint.run_lock import RunLock, lock_run
-from worldtune.errors import ExitStatus, QuietError, RunError, StoppedEarlyError, WorldtuneError
+from worldtune.errors import (
+    ExitStatus,
+    QuietError,
+    RunError,
+    StoppedEarlyError,
+    WorldtuneError,
+    first_line,
+)
 from worldtune.parallel.layout import Layout
-from worldtune.parallel.mesh import ProcessMesh, launched_processes, speaks_first_of_failure
+from worldtune.parallel.mesh import (
+    ProcessMesh,
+    launched_processes,
+    processes_here,
+    speaks_first_of_failure,
+)
 from worldtune.train.logs import log, log_lines
 
 
 def launch_lines(layout: Layout, device: torch.device) -> list[str]:
     """What is said of a launch, as the documents say it."""
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", str(layout.world)))
-    nodes = max(1, layout.world // here)
+    nodes = max(1, layout.world // processes_here(layout.world))
     where = "single node" if nodes == 1 else f"{nodes} nodes"
     kind = "GPU" if device.type == "cuda" else "CPU process"
     plural = "" if layout.world == 1 else "s" if kind == "GPU" else "es"
@@ -79,7 +89,7 @@ def fail_together() -> Iterator[None]:
             fault.speaks = True
         elif isinstance(fault, RuntimeError) and _lost_contact(fault):
             lost = RunError(
-                f"another process of the run ended or stopped answering ({_first_line(fault)}); "
+                f"another process of the run ended or stopped answering ({first_line(fault)}); "
                 "the launcher's summary names it"
             )
             lost.speaks = True
@@ -93,7 +103,3 @@ def _lost_contact(fault: RuntimeError) -> bool:
         return True
     words = ("Connection closed", "Connection reset", "Timed out", "Broken pipe", "gloo")
     return any(word in str(fault) for word in words)
-
-
-def _first_line(fault: BaseException) -> str:
-    return (str(fault).splitlines() or [type(fault).__name__])[0]
