@@ -4,7 +4,7 @@ Every draw is a function of the seed and of the clip's place in the run's order,
 clips have the same loss in whatever batches, on whatever ranks they come.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -65,6 +65,10 @@ class ClipLoss:
         if batch.latents is not None:
             return batch.latents
         return self.tokenizer.encode(to_model_range(batch.video)).float()
+
+    def encoded(self, batch: Batch) -> Batch:
+        """Put latents in the place of the video, which is let go."""
+        return replace(batch, latents=self.latents(batch), video=batch.video[:, :, :0])
 
     def __call__(self, batch: Batch) -> LossSums:
         """Score a batch in training; the sums carry the graph."""

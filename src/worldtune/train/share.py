@@ -13,7 +13,7 @@ from worldtune.parallel.mesh import ProcessMesh
 from worldtune.train.clip_loss import ClipLoss
 from worldtune.train.loop import TimedBatch
 from worldtune.train.sources import ClipData, first_batch, timed
-from worldtune.train.validation import HeldOut, held_out
+from worldtune.train.validation import HeldOut
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,6 @@ class _Told:
     captions: tuple[str, ...]
     shapes: dict[str, tuple[tuple[int, ...], torch.dtype]]
     wait_s: float
-
-
-def encoded(batch: Batch, clip_loss: ClipLoss) -> Batch:
-    """Put latents in the place of the video, which is let go."""
-    return replace(batch, latents=clip_loss.latents(batch), video=batch.video[:, :, :0])
 
 
 def give_batch(
@@ -82,7 +77,7 @@ def shared(
         mine, wait_s = None, 0.0
         if batches is not None:
             timed = next(batches)
-            mine, wait_s = encoded(timed.batch, clip_loss), timed.wait_s
+            mine, wait_s = clip_loss.encoded(timed.batch), timed.wait_s
         given = give_batch(mine, wait_s, mesh, device, source=mesh.clip_leader, to_clip=True)
         if first:
             check_agreement(_all_drawn(given.batch, clip_loss), mesh)
@@ -129,9 +124,9 @@ def encode_pass(
     with closing(loader):
         batches = iter(loader) if mesh.leads_clip else None
         for counts in dealt.counts:
-            mine = None if batches is None else encoded(next(batches).to(device), clip_loss)
+            mine = None if batches is None else clip_loss.encoded(next(batches).to(device))
             given = give_batch(mine, 0.0, mesh, device, source=mesh.clip_leader, to_clip=True)
-            clips.append(held_out(given.batch, clip_loss, counts=counts))
+            clips.append(HeldOut(given.batch.to("cpu"), counts))
     return tuple(clips)
 
 
@@ -149,10 +144,9 @@ def first_clips(
         place, owner = divmod(number, mesh.layout.data)
         source, mine = owner * mesh.layout.ranks_of_a_clip, None
         if mesh.rank == source:
-            held = clips[place]
-            mine = replace(held.batch, latents=held.latents).to(device)
+            mine = clips[place].batch.to(device)
         given = give_batch(mine, 0.0, mesh, device, source=source, to_clip=False)
-        chosen.append(held_out(given.batch, clip_loss))
+        chosen.append(HeldOut(given.batch.to("cpu")))
     return tuple(chosen)
 
 
@@ -160,5 +154,6 @@ def first_of_training(
     data: ClipData, clip_loss: ClipLoss, mesh: ProcessMesh, device: torch.device
 ) -> HeldOut:
     """The batch that the first rank begins with, encoded, the same on every rank."""
-    mine = encoded(first_batch(data).to(device), clip_loss) if mesh.first else None
-    return held_out(give_batch(mine, 0.0, mesh, device, source=0, to_clip=False).batch, clip_loss)
+    mine = clip_loss.encoded(first_batch(data).to(device)) if mesh.first else None
+    given = give_batch(mine, 0.0, mesh, device, source=0, to_clip=False)
+    return HeldOut(given.batch.to("cpu"))

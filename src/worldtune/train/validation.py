@@ -1,7 +1,7 @@
 """The loss on held-out clips, on the same noise every time."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor
@@ -23,16 +23,14 @@ class HeldOut:
     weights must compute equally often.
     """
 
-    latents: Float[Tensor, "b c t h w"]
-    batch: Batch  # its video is let go
+    batch: Batch  # encoded
     counts: bool = True
 
-
-def held_out(batch: Batch, clip_loss: ClipLoss, *, counts: bool = True) -> HeldOut:
-    """Encode a batch once; its video is not kept."""
-    latents = clip_loss.latents(batch).cpu()
-    bare = replace(batch, video=batch.video[:, :, :0], latents=None).to("cpu")
-    return HeldOut(latents, bare, counts)
+    @property
+    def latents(self) -> Float[Tensor, "b c t h w"]:
+        """The clips as the network sees them."""
+        assert self.batch.latents is not None
+        return self.batch.latents
 
 
 def band_losses(
@@ -47,7 +45,8 @@ def band_losses(
     totals = dict.fromkeys(BANDS, 0.0)
     count = 0
     for held in clips:
-        latents, batch = held.latents.to(device), held.batch.to(device)
+        batch = held.batch.to(device)
+        latents = clip_loss.latents(batch)
         weight = len(batch) if held.counts else 0
         count += weight
         for band in BANDS:
@@ -64,7 +63,8 @@ def loss_of_predicting_nothing(clip_loss: ClipLoss, clips: Iterable[HeldOut]) ->
     rule = clip_loss.settings.rule
     total, count = 0.0, 0
     for held in clips:
-        latents, batch = held.latents.to(device), held.batch.to(device)
+        batch = held.batch.to(device)
+        latents = clip_loss.latents(batch)
         count += len(batch)
         for band in BANDS:
             sums = clip_loss.of_no_prediction(latents, batch, band)
