@@ -7,14 +7,10 @@ Every process calls the function with the arguments and answers; answers travel 
 Forking takes a tenth of a second for a process, starting Python anew three.
 """
 
-import io
 import os
 import tempfile
-import traceback
-import warnings
 from collections.abc import Callable
 from datetime import timedelta
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +19,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-WAIT_S = 240
+from tests.multi.forked import WAIT_S, answer, fork, hear
 
 
 class Pool:
@@ -32,21 +28,9 @@ class Pool:
     def __init__(self, world: int) -> None:
         self.world = world
         self._store = Path(tempfile.mkdtemp()) / "store"
-        context = get_context("fork")
-        self._lines: list[Connection] = []
-        self._processes = []
-        with warnings.catch_warnings():
-            # Newer Pythons warn of threads; the only ones here are torch's, which are idle.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            for rank in range(world):
-                ours, theirs = context.Pipe()
-                process = context.Process(
-                    target=_serve, args=(rank, world, self._store, theirs), daemon=True
-                )
-                process.start()
-                theirs.close()
-                self._lines.append(ours)
-                self._processes.append(process)
+        forked = [fork(_serve, rank, world, self._store) for rank in range(world)]
+        self._processes = [process for process, _ in forked]
+        self._lines = [line for _, line in forked]
 
     def run(self, function: Callable[..., Any], *words: Any) -> list[Any]:
         """Call a function in every process; give the answers by rank."""
@@ -54,15 +38,13 @@ class Pool:
             line.send((function, words))
         answers, faults = [], []
         for rank, line in enumerate(self._lines):
-            if not line.poll(WAIT_S):
-                raise AssertionError(f"rank {rank} does not answer")
             try:
-                done, answer = torch.load(io.BytesIO(line.recv_bytes()), weights_only=False)
+                done, given = hear(line)
             except EOFError:
                 raise AssertionError(f"rank {rank} is gone") from None
-            answers.append(answer)
+            answers.append(given)
             if not done:
-                faults.append(f"rank {rank} failed:\n{answer}")
+                faults.append(f"rank {rank} failed:\n{given}")
         telling = [fault for fault in faults if "QuietError" not in fault] or faults
         assert not faults, "\n".join(telling)
         return answers
@@ -100,10 +82,4 @@ def _serve(rank: int, world: int, store: Path, line: Connection) -> None:
     )
     while True:
         function, words = line.recv()
-        try:
-            answer = True, function(*words)
-        except Exception:
-            answer = False, traceback.format_exc()[-2000:]
-        written = io.BytesIO()
-        torch.save(answer, written)
-        line.send_bytes(written.getvalue())
+        answer(line, function, words)

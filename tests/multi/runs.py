@@ -47,21 +47,25 @@ def draw_clips(folder: Path) -> Path:
     return folder
 
 
-@cache
-def recipe(clips: Path, *words: str) -> Composed:
-    """The tiny experiment at these sizes; later words win."""
-    loaders = [
+def loader_words(clips: Path, batch_size: int) -> list[str]:
+    """Both loaders on these clips."""
+    return [
         word
         for name, part in (("dataloader_train", "train"), ("dataloader_val", "val"))
         for word in (
             f"{name}.dataset.dataset_dir={clips / part}",
             f"{name}.dataset.num_frames=17",
             f"{name}.dataset.video_size=[32,48]",
-            f"{name}.batch_size=4",
+            f"{name}.batch_size={batch_size}",
             f"{name}.num_workers=0",
         )
     ]
-    said = [*loaders, *SIZES, *LENGTHS, *words]
+
+
+@cache
+def recipe(clips: Path, *words: str) -> Composed:
+    """The tiny experiment at these sizes; later words win."""
+    said = [*loader_words(clips, 4), *SIZES, *LENGTHS, *words]
     return compose(PREDICT2, EXPERIMENT, said, environment={})
 
 

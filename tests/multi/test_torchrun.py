@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.multi.runs import LENGTHS, SIZES, draw_clips
+from tests.multi.runs import LENGTHS, SIZES, draw_clips, loader_words
 from tests.train.tiny import metrics
 from worldtune.checkpoint.state_folder import find_latest
 
@@ -81,19 +81,8 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def words(clips: Path, *others: str) -> tuple[str, ...]:
     """The tiny experiment on these clips, two processes to a clip."""
-    loaders = [
-        word
-        for name, part in (("dataloader_train", "train"), ("dataloader_val", "val"))
-        for word in (
-            f"{name}.dataset.dataset_dir={clips / part}",
-            f"{name}.dataset.num_frames=17",
-            f"{name}.dataset.video_size=[32,48]",
-            f"{name}.batch_size=1",
-            f"{name}.num_workers=0",
-        )
-    ]
     lengths = [word for word in LENGTHS if not word.startswith("checkpoint.native")]
-    return (CONTEXT, *loaders, *SIZES, *lengths, *others)
+    return (CONTEXT, *loader_words(clips, 1), *SIZES, *lengths, *others)
 
 
 def test_the_published_line_trains_and_prints_the_documents_lines(launch: Launch, clips: Path):
