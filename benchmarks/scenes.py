@@ -23,11 +23,9 @@ import numpy as np
 
 from worldtune.data.scenes.its import its_scene
 from worldtune.data.scenes.paint_frames import paint_frames
-from worldtune.data.scenes.recording import SceneKind
 from worldtune.data.scenes.weather import HOURS, WEATHERS
-from worldtune.data.scenes.write import LABELS, write_its
+from worldtune.data.scenes.write import KINDS, LABELS, write_its
 
-KINDS: tuple[SceneKind, ...] = ("normal", "accident")
 FOLDS = 5
 _PARTS = 16  # directions in which first frames vary most
 

@@ -61,6 +61,13 @@ def _another_norm(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(spread_start, "fresh_weight", spoilt)
 
 
+def the_one_that_speaks(told: list[str]) -> str:
+    """What the one process says that says why; the others end quietly."""
+    spoken = [line for line in told if not line.startswith("another process of the run")]
+    assert len(spoken) == 1
+    return spoken[0]
+
+
 _SPOIL = {"noise": _another_noise, "norm": _another_norm}
 
 
@@ -70,9 +77,7 @@ def test_another_noise_on_one_rank_stops_the_run_at_the_first_step(runs: Runs, p
     told = pools[2].run(failure, runs.recipe(*words), runs.folder / "noise", "noise")
     pools.renew(2)
 
-    spoken = [line for line in told if not line.startswith("another process of the run")]
-    assert len(spoken) == 1
-    assert spoken[0].startswith(
+    assert the_one_that_speaks(told).startswith(
         "the processes disagree: rank 1 has another 'noise' of the clips at 0, 1, 2, 3 than rank 0."
     )
     assert not (runs.folder / "noise" / "metrics.jsonl").read_text()
@@ -86,9 +91,7 @@ def test_another_weight_on_one_tensor_rank_stops_the_run_before_the_first_step(
     told = pools[2].run(failure, runs.recipe(*words), runs.folder / "norm", "norm")
     pools.renew(2)
 
-    spoken = [line for line in told if not line.startswith("another process of the run")]
-    assert len(spoken) == 1
-    assert spoken[0].startswith(
+    assert the_one_that_speaks(told).startswith(
         "the processes disagree: rank 1 has another weight 'blocks.1.cross_attn.k_norm.weight' "
         "from [0] on than rank 0; rank 1 has another average 'blocks.1.cross_attn.k_norm.weight'"
     )

@@ -94,16 +94,24 @@ def start_adapted(
         leave_adapters=origin.native is not None,
     )
     network, base = found.network.network, found.base
-    tell_base(found.network.report, base)
-    if told is not None:
-        assert origin.path is not None
-        check_same_base(origin.path, told, base)
+    accept_base(origin, found.network.report, base, told)
     _add_adapters(network, config, recipe)
     if origin.native is not None:
         fill_adapters(network, native_adapters(origin.native.model, "network"))
     elif file is not None:
         fill_adapters(network, file.adapter.weights)
         log.info(f"Adapters: {len(file.adapter.weights)} tensors from {file.path}")
+    return adapted_start(network, origin, base, config, saved)
+
+
+def adapted_start(
+    network: Transformer,
+    origin: Origin,
+    base: Base,
+    config: LoraConfig,
+    saved: SavedTraining | None,
+) -> Start:
+    """A network with its adapters, as a run begins with it; saved is of what origin names."""
     return Start(
         network,
         str(origin.path or base),
@@ -123,14 +131,20 @@ def takes_average(recipe: Predict2Recipe, origin: Origin, told: Base | None) -> 
     return recipe.checkpoint.load_ema_to_reg and origin.native is None
 
 
-def tell_base(report: str, base: Base) -> None:
-    """Say what the frozen weights are, and warn where they know nothing."""
+def accept_base(origin: Origin, report: str, base: Base, told: Base | None) -> None:
+    """Say what the frozen weights are, and warn where they know nothing.
+
+    Raises CheckpointError where they are not those that saved adapters tell of.
+    """
     log.info(f"Base: {report} (fingerprint {base.fingerprint})")
     if base.path is None:
         log.warning(
             "The frozen base is random weights (model.config.fresh_weights): adapters learn "
             "little on it"
         )
+    if told is not None:
+        assert origin.path is not None
+        check_same_base(origin.path, told, base)
 
 
 def _add_adapters(network: Transformer, config: LoraConfig, recipe: Predict2Recipe) -> None:

@@ -21,7 +21,6 @@ from worldtune.checkpoint.reader import open_weights
 from worldtune.checkpoint.saved_state import SavedState
 from worldtune.config.predict2 import Predict2Recipe
 from worldtune.errors import CheckpointError
-from worldtune.inference.adapted import check_same_base
 from worldtune.inference.checkpoints import Checkpoint, section_of
 from worldtune.inference.pieces import adapter_config, network_config, network_dtype, pipeline
 from worldtune.models.initialise import fresh_weight
@@ -39,6 +38,8 @@ from worldtune.parallel.apply import spread
 from worldtune.parallel.mesh import ProcessMesh
 from worldtune.parallel.pieces import Pieces, Shape, local
 from worldtune.train.adapters import (
+    accept_base,
+    adapted_start,
     adapter_lines,
     check_no_change,
     check_same_adapters,
@@ -46,7 +47,6 @@ from worldtune.train.adapters import (
     probe,
     read_adapter_file,
     takes_average,
-    tell_base,
 )
 from worldtune.train.logs import log
 from worldtune.train.origin import Origin, SavedTraining, Start
@@ -98,24 +98,12 @@ def _start_adapted(
     told = file.notes.base if file is not None else told
     held = _Held(_spread_network(recipe, config, device, mesh), mesh, network_dtype(recipe))
     base, report = _fill_base(held, recipe, origin, told)
-    tell_base(report, base)
-    if told is not None:
-        assert origin.path is not None
-        check_same_base(origin.path, told, base)
+    accept_base(origin, report, base, told)
     _fill_adapters(held, recipe, origin, config, file)
     saved = None
     if origin.state is not None:
         saved = SavedTraining(*read_pieces(origin.state.path, held.pieces))
-    return Start(
-        held.network,
-        str(origin.path or base),
-        resumed=saved if origin.kind == "state" else None,
-        borrowed=saved if origin.kind == "load_path" else None,
-        native=origin.native,
-        fresh=base.path is None,
-        base=base,
-        adapters=config,
-    )
+    return adapted_start(held.network, origin, base, config, saved)
 
 
 def _spread_network(

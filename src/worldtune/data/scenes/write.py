@@ -184,7 +184,7 @@ def _explained(out: Path) -> Iterator[None]:
 def _in_turn(tasks: Sequence[_Task]) -> Iterator[None]:
     with _one_thread():
         for task in tasks:
-            write_clip(its_scene_of(task), task.files)
+            _work(task)
             yield
 
 
