@@ -134,8 +134,18 @@ def test_rain_wets_the_road_and_dusk_lights_the_lamps():
     dusk = last(shot(standing("car", 3, -2), light=Light("clear", "dusk")))
 
     road = np.s_[100:124, 60:160]
-    assert wet[road].mean() != pytest.approx(dry[road].mean(), abs=3)
+    assert np.abs(wet - dry)[road].mean() > 3
     assert dusk.mean() < dry.mean() - 15
+
+
+@pytest.mark.parametrize(("size", "brightest"), [((64, 112), 9), ((128, 224), 18)])
+def test_rain_is_fainter_where_a_streak_is_narrower_than_a_pixel(
+    size: tuple[int, int], brightest: int
+):
+    wet = replace(shot(light=Light("rain", "noon")), camera=replace(CAMERA, size=size))
+    first, second = (frame.astype(int) for frame in list(paint_frames(wet))[:2])
+
+    assert brightest / 2 < np.abs(first - second).max() <= brightest
 
 
 def test_a_crash_leaves_marks_on_the_road():

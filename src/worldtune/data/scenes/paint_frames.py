@@ -22,6 +22,7 @@ from worldtune.data.scenes.weather import Light
 _BLINKS_HZ = 1.5
 _LAMP_LIGHT = ((3.2, 0.16, 0.08), (3.2, 1.35, 0.08), (0.16, 2.6, 0.95))  # red, amber, green
 _HALO = ((1.0, 0.15, 0.10), (1.0, 0.6, 0.1), (0.2, 1.0, 0.5))
+_STREAK_WIDTH = 448  # streaks of rain to the width of a picture, side by side
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,9 @@ def _draw_rain(picture: np.ndarray, drops: np.ndarray, number: int, light: Light
     across = ((chosen[:, 0] + 0.6180339 * number) % 1.0) * width
     down = ((chosen[:, 1] + 0.7548777 * number * (1 + chosen[:, 2])) % 1.0) * height
     long = height * (0.035 + 0.055 * chosen[:, 3])
-    bright = (14 + 22 * chosen[:, 2]) * (0.6 if light.dark else 1.0)
+    # A streak that is narrower than a pixel fills only a part of it.
+    filled = min(width / _STREAK_WIDTH, 1.0)
+    bright = (14 + 22 * chosen[:, 2]) * (0.6 if light.dark else 1.0) * filled
     wide = max(round(width / 640), 1)
     for x, y, reach, value in zip(across, down, long, bright, strict=True):
         start, end = (
