@@ -7,6 +7,8 @@ by the count of the whole step. A shard size of 1 keeps everything on every rank
 Sources: Zhao et al. 2023 (arXiv 2304.11277); hybrid sharding, section 3.2.2 there.
 """
 
+import warnings
+
 import torch
 from torch import nn
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
@@ -35,3 +37,5 @@ def shard_weights(network: Trunk, mesh: ProcessMesh, compute: torch.dtype | None
             module.set_gradient_divide_factor(1.0)
             # gloo cannot divide while it sums.
             module.set_force_sum_reduction_for_comms(True)
+    # The network gives a view of its last product, which nobody changes in place.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
