@@ -52,6 +52,11 @@ CASES = {
     },
     f"model_parallel.tensor_model_parallel_size is 3; expected a divisor of the 4 heads "
     f"({PIPE}.net.num_heads): 1, 2, 4": {"model_parallel__tensor_model_parallel_size": 3},
+    f"model_parallel.tensor_model_parallel_size is 2; expected a divisor of the 257 columns of an "
+    f"MLP ({PIPE}.net.mlp_ratio): 1, 257": {
+        "model_parallel__tensor_model_parallel_size": 2,
+        "model__config__pipe_config__net__mlp_ratio": 257 / 128,
+    },
     f"{DATA}.mix is empty; expected folders and their shares": {
         "dataloader_train__dataset__mix": {},
         "dataloader_train__dataset__dataset_dir": None,

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from worldtune.config.dataloader import DataLoaderSettings, DatasetSettings, LoaderSettings
 from worldtune.config.mistakes import Mistake
+from worldtune.config.network import TransformerSettings
 from worldtune.config.settings import (
     JobSettings,
     ModelParallelSettings,
@@ -93,12 +94,16 @@ def check_validation(trainer: TrainerSettings, loader: LoaderSettings | None) ->
 
 
 def check_parallel(
-    parallel: ModelParallelSettings, *, latent_frames: tuple[int, str], heads: tuple[int, str]
+    parallel: ModelParallelSettings,
+    net: TransformerSettings,
+    *,
+    net_key: str,
+    latent_frames: tuple[int, str],
 ) -> Iterator[Mistake]:
-    """Every process that shares a clip has frames and heads of it.
+    """Every process that shares a clip has frames, heads and a part of the MLP's width.
 
-    Frames need not come out even; heads must. `latent_frames` and `heads` are numbers, each
-    with the key that sets it.
+    Frames need not come out even; heads and width must. `net_key` is the key of `net`;
+    `latent_frames` is a number with the key that sets it.
     """
     context, tensor = parallel.context_parallel_size, parallel.tensor_model_parallel_size
     keys = [f"model_parallel.{name}" for name in _PARALLEL]
@@ -106,11 +111,17 @@ def check_parallel(
         found = parallel.pipeline_model_parallel_size
         text = f"{keys[2]} is {found}; expected 1: blocks are not shared out over processes"
         yield Mistake(text, (keys[2],))
-    number, source = heads
-    if number % tensor:
-        fits = ", ".join(str(size) for size in range(1, number + 1) if number % size == 0)
-        text = f"{keys[1]} is {tensor}; expected a divisor of the {number} heads ({source}): {fits}"
-        yield Mistake(text, (keys[1], source))
+    width = int(net.model_channels * net.mlp_ratio)
+    for number, name, what in (
+        (net.num_heads, "num_heads", f"the {net.num_heads} heads"),
+        (width, "mlp_ratio", f"the {width} columns of an MLP"),
+    ):
+        if number % tensor:
+            fits = ", ".join(map(str, divisors(number)))
+            source = f"{net_key}.{name}"
+            text = f"{keys[1]} is {tensor}; expected a divisor of {what} ({source}): {fits}"
+            yield Mistake(text, (keys[1], source))
+            break
     pieces = context * (tensor if parallel.sequence_parallel else 1)
     number, source = latent_frames
     if pieces > number:
@@ -120,6 +131,11 @@ def check_parallel(
             "that every process has some"
         )
         yield Mistake(text, (keys[0], source))
+
+
+def divisors(number: int) -> list[int]:
+    """All divisors, smallest first."""
+    return [size for size in range(1, number + 1) if number % size == 0]
 
 
 _PARALLEL = (

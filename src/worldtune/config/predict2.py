@@ -84,8 +84,9 @@ def _disagreements(recipe: Predict2Recipe) -> Iterator[Mistake]:
     pipe = config.pipe_config
     yield from check_parallel(
         recipe.model_parallel,
+        pipe.net,
+        net_key="model.config.pipe_config.net",
         latent_frames=(pipe.state_t, "model.config.pipe_config.state_t"),
-        heads=(pipe.net.num_heads, "model.config.pipe_config.net.num_heads"),
     )
     loaders = {"dataloader_train": recipe.dataloader_train}
     if recipe.dataloader_val and recipe.trainer.run_validation:

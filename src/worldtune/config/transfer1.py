@@ -88,8 +88,9 @@ def _disagreements(recipe: Transfer1Recipe) -> Iterator[Mistake]:
         yield Mistake(text, keys)
     yield from check_parallel(
         recipe.model_parallel,
+        model.net,
+        net_key="model.net",
         latent_frames=(model.latent_shape[1], "model.latent_shape[1]"),
-        heads=(model.net.num_heads, "model.net.num_heads"),
     )
     loaders = {"dataloader_train": recipe.dataloader_train}
     if recipe.dataloader_val and recipe.trainer.run_validation:

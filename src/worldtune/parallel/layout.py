@@ -10,6 +10,7 @@ same piece of the large matrices; `replicate` such groups hold the same.
 
 from dataclasses import dataclass
 
+from worldtune.config.checks import divisors
 from worldtune.config.mistakes import Mistake
 from worldtune.config.predict2 import Predict2Recipe
 
@@ -86,7 +87,7 @@ def choose_layout(wanted: Wanted, world: int) -> tuple[Layout, list[Mistake]]:
             Mistake(
                 f"{SHARD}={wanted.shard} shares the weights out over {shard} ranks, and the "
                 f"{holders} ranks that hold the same pieces do not divide by that; choose one of "
-                f"{_list(_divisors(holders))}",
+                f"{_list(divisors(holders))}",
                 (SHARD,),
             )
         )
@@ -110,8 +111,8 @@ def _clip_mistakes(wanted: Wanted, world: int) -> list[Mistake]:
     asked = {CONTEXT: wanted.context, TENSOR: wanted.tensor}
     sizes = [f"{key}={size}" for key, size in asked.items() if size > 1]
     needs = "need" if len(sizes) > 1 else "needs"
-    fits = [c for c in _divisors(world) if world % (c * wanted.tensor) == 0]
-    others = f"{CONTEXT} to {_list(fits)}" if fits else f"{TENSOR} to {_list(_divisors(world))}"
+    fits = [c for c in divisors(world) if world % (c * wanted.tensor) == 0]
+    others = f"{CONTEXT} to {_list(fits)}" if fits else f"{TENSOR} to {_list(divisors(world))}"
     return [
         Mistake(
             f"{' and '.join(sizes)} {needs} a multiple of {together} processes, and the run was "
@@ -120,10 +121,6 @@ def _clip_mistakes(wanted: Wanted, world: int) -> list[Mistake]:
             (CONTEXT, TENSOR),
         )
     ]
-
-
-def _divisors(number: int) -> list[int]:
-    return [d for d in range(1, number + 1) if number % d == 0]
 
 
 def _list(numbers: list[int]) -> str:
