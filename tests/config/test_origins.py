@@ -8,13 +8,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from tests.config.composing import FULL, LORA, NOBODY, TINY, composed
+from tests.config.composing import FULL, LORA, NOBODY, TINY, composed, composed_from
 from worldtune.config.compose import Sources, compose_sources, hydra_store
 from worldtune.config.layers import gather
 from worldtune.config.origins import COMMAND_LINE, Layer, Word, idle_words, lay, origins_of
 from worldtune.config.schema import schema_leaves
 from worldtune.config.tree import Tree, dotted, leaves
 from worldtune.config.user_file import StoreEntry, UserFile
+from worldtune.errors import RecipeError
 from worldtune.recipes.predict2 import PREDICT2
 
 KEYS = [
@@ -107,6 +108,31 @@ def test_a_dict_on_the_command_line_sets_only_what_it_holds():
 
     assert origins["dataloader_train.sampler.seed"] == COMMAND_LINE
     assert origins["dataloader_train.sampler.shuffle"] == f"experiment '{FULL}'"
+
+
+@pytest.mark.parametrize(
+    ("recipes", "word", "mix", "folder"),
+    [
+        ({"dataset_dir": "town"}, "mix={a: 1, b.c: 3}", {"a": 1.0, "b.c": 3.0}, None),
+        ({"mix": {"a": 1, "b": 1}}, "mix={b: 2, c: 1}", {"b": 2.0, "c": 1.0}, None),
+        ({"mix": {"a": 1, "b": 1}}, "dataset_dir=town", None, "town"),
+        ({"mix": {"a": 1, "b": 1}}, "mix.b=2", {"a": 1.0, "b": 2.0}, None),
+        ({"dataset_dir": "town"}, "mix=null", None, "town"),
+    ],
+)
+def test_clips_of_the_command_line_come_in_place_of_the_recipes(recipes, word, mix, folder):
+    experiment = {"mine": {"dataloader_train": {"dataset": recipes}}}
+    told = composed_from(experiment, f"dataloader_train.dataset.{word}")
+
+    dataset = told.recipe.dataloader_train.dataset
+    assert (dataset.mix, dataset.dataset_dir) == (mix, folder)
+
+
+def test_a_folder_and_a_mixture_on_one_command_line_are_a_mistake():
+    line = [f"dataloader_train.dataset.{word}" for word in ("dataset_dir=town", "mix={a: 1}")]
+
+    with pytest.raises(RecipeError, match="has both dataset_dir and mix; expected one of them"):
+        composed(FULL, *line)
 
 
 def test_every_setting_of_a_recipe_has_an_origin():
