@@ -10,9 +10,19 @@ import typer
 
 from worldtune.cli import main
 from worldtune.cli.demo import LOG, OUTPUT_ROOT, PAGE, claim
-from worldtune.cli.demo_steps import CLASSES, FULL, QUICK, Demo, divide, train_words
+from worldtune.cli.demo_steps import (
+    CLASSES,
+    FULL,
+    PAINTED,
+    QUICK,
+    Amounts,
+    Demo,
+    divide,
+    train_words,
+)
 from worldtune.cli.main import run
 from worldtune.config.words import read_words
+from worldtune.data.decode import read_window
 from worldtune.data.scenes.its import its_scene
 from worldtune.data.scenes.recording import SceneKind
 from worldtune.data.video import write_video
@@ -51,7 +61,7 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path):
 def test_no_recording_is_both_trained_on_and_held_out(kind: SceneKind):
     numbers = range(FULL.train + FULL.held_out)
     recordings = [
-        its_scene(kind, n, size=SIZE, frames=FRAMES, fps=FPS).shot.recording.name for n in numbers
+        its_scene(kind, n, size=SIZE, frames=PAINTED, fps=FPS).shot.recording.name for n in numbers
     ]
 
     held_out = set(recordings[: FULL.held_out])
@@ -60,7 +70,8 @@ def test_no_recording_is_both_trained_on_and_held_out(kind: SceneKind):
 
 
 def _painted(demo: Demo) -> None:
-    clip = torch.zeros(FRAMES, *SIZE, 3, dtype=torch.uint8)
+    grey = 6 * torch.arange(PAINTED, dtype=torch.uint8)
+    clip = grey[:, None, None, None].expand(-1, *SIZE, 3)
     for kind in CLASSES:
         for number in range(demo.amounts.train + demo.amounts.held_out):
             name, folder = f"{kind}_{number:05d}", demo.traffic / kind
@@ -82,6 +93,18 @@ def test_the_first_clips_of_each_class_are_held_out(tmp_path: Path):
         )
         numbers = [f"{kind}_{number:05d}" for number in range(QUICK.train + QUICK.held_out)]
         assert (val, train) == (numbers[: QUICK.held_out], numbers[QUICK.held_out :])
+
+
+def test_of_held_out_clips_the_middle_is_kept_and_of_others_all(tmp_path: Path):
+    demo = Demo(tmp_path, Amounts(train=1, held_out=1, shown=1, steps=20), 0)
+    _painted(demo)
+
+    divide(demo)
+
+    held_out = read_window(demo.real("normal", "normal_00000"), 0, FRAMES).float()
+    assert held_out.mean((1, 2, 3)).tolist() == pytest.approx(list(range(36, 186, 6)), abs=2)
+    train = demo.clips("train", "normal") / "videos" / "normal_00001.mp4"
+    assert train.read_bytes() == (demo.traffic / "normal/videos/normal_00001.mp4").read_bytes()
 
 
 def test_a_folder_of_any_name_can_be_mixed(tmp_path: Path):

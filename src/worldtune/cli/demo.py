@@ -106,7 +106,7 @@ class Showing:
     # Each step is skipped where what it makes is there. --------------------------------------
 
     def _paint(self) -> int:
-        if all_there([self._demo.real(kind, name) for kind, name in self._demo.shown()]):
+        if all_there(list(steps.clips_to_divide(self._demo))):
             self._note(steps.paint_words(self._demo, self._workers))
             return ExitStatus.DONE
         status = self._type(steps.paint_words(self._demo, self._workers))

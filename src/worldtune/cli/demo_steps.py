@@ -11,8 +11,9 @@ from worldtune.errors import RunError
 CLASSES = ("normal", "accident")
 MODELS = ("base", "tuned")
 GIVEN = 5  # frames that a generated clip begins with
+PAINTED = 37  # frames of a clip, of which training draws windows
 _SAMPLING_STEPS = 20
-_CRF = 8  # of the given frames: the models see next to no loss of the file's own
+_CRF = 8  # of frames that are cut out of clips: next to no loss of the file's own
 
 
 @dataclass(frozen=True)
@@ -88,29 +89,44 @@ class Demo:
 
 def paint_words(demo: Demo, workers: int) -> list[str]:
     """The command that makes the clips."""
-    from worldtune.recipes.traffic_experiments import FPS, FRAMES, SIZE
+    from worldtune.recipes.traffic_experiments import FPS, SIZE
 
     each = str(demo.amounts.train + demo.amounts.held_out)
     return [
         *("scenes", "its", str(demo.traffic), "--normal", each, "--accident", each),
-        *("--size", f"{SIZE[0]}x{SIZE[1]}", "--frames", str(FRAMES), "--fps", f"{FPS:g}"),
+        *("--size", f"{SIZE[0]}x{SIZE[1]}", "--frames", str(PAINTED), "--fps", f"{FPS:g}"),
         *("--seed", str(demo.seed), "--workers", str(workers)),
     ]
 
 
 def divide(demo: Demo) -> None:
-    """Copy the first clips of each class into the held-out part, the others into that to train on.
+    """Copy clips into the part to train on, and the middle of the first ones into that held out.
 
     No recording of traffic is in both: each is used once before any comes again.
     """
+    from worldtune.data.decode import read_window
+    from worldtune.data.video import write_video
+    from worldtune.recipes.traffic_experiments import FPS, FRAMES
+
+    for clip, painted in clips_to_divide(demo).items():
+        if clip.suffix == ".mp4" and clip.is_relative_to(demo.clips("val")):
+            middle = read_window(painted, (PAINTED - FRAMES) // 2, FRAMES)
+            write_video(clip, middle, FPS, crf=_CRF, threads=1)
+        else:
+            clip.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(painted, clip)
+
+
+def clips_to_divide(demo: Demo) -> dict[Path, Path]:
+    """Where the clips and captions of both parts belong, and where they are painted."""
+    places: dict[Path, Path] = {}
     for kind in CLASSES:
         for number in range(demo.amounts.train + demo.amounts.held_out):
             part = "val" if number < demo.amounts.held_out else "train"
             for folder, suffix in (("videos", "mp4"), ("metas", "txt")):
                 file = Path(folder) / f"{kind}_{number:05d}.{suffix}"
-                target = demo.clips(part, kind) / file
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(demo.traffic / kind / file, target)
+                places[demo.clips(part, kind) / file] = demo.traffic / kind / file
+    return places
 
 
 def model_words(demo: Demo, model: str) -> list[str]:
@@ -136,9 +152,7 @@ def train_words(demo: Demo) -> list[str]:
     steps = demo.amounts.steps
     return [
         *("train", f"--experiment={TUNED_EXPERIMENT}"),
-        "dataloader_train.dataset.dataset_dir=null",
         f"dataloader_train.dataset.mix={_mix(demo, 'train')}",
-        "dataloader_val.dataset.dataset_dir=null",
         f"dataloader_val.dataset.mix={_mix(demo, 'val')}",
         f"trainer.max_iter={steps}",
         f"scheduler.cycle_lengths=[{steps}]",
