@@ -275,18 +275,21 @@ def _words_that_apply(
 
 
 # A mixture of folders and a folder: the command line's stands in place of the recipe's.
-_INSTEAD_OF = {("dataset", "mix"): "dataset_dir", ("dataset", "dataset_dir"): "mix"}
+_INSTEAD_OF: dict[tuple[str, ...], str] = {
+    ("dataset", "mix"): "dataset_dir",
+    ("dataset", "dataset_dir"): "mix",
+}
 
 
 def _taken_away(word: Word, words: Sequence[Word], below: Sequence[Layer | Word]) -> Iterator[Word]:
     """Words that take away what a word stands in place of, be it a mixture's own shares."""
-    other = _INSTEAD_OF.get(word.path[-2:])
+    other = _INSTEAD_OF.get(word.keys[-2:])
     if other is None or word.delete or word.value is None:
         return
     tree = lay(below)
     if isinstance(word.value, dict) and reaches(tree, word.path):
-        yield Word(f"~{dotted(word.keys)}", word.path, None, delete=True)
-    path = (*word.path[:-1], other)
+        yield Word(f"~{dotted(word.keys)}", word.keys, None, delete=True)
+    path = (*word.keys[:-1], other)
     if reaches(tree, path) and all(each.path != path for each in words):
         yield Word(f"++{dotted(path)}=null", path, None)
 
