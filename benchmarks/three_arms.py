@@ -1,9 +1,10 @@
 """What accidents in the mixture bring: the base, tuned on normal traffic only, tuned 1:1.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.three_arms [--folder DIR] [--steps N] [--seeds 0 1 2]
+    python -m benchmarks.three_arms [--folder DIR] [--steps N] [--seeds 0 1 2] [--at-once 2]
 
 All arms start from the package's base and take the same steps on the same noise; only the folder
-that clips come from differs. Printed, as tables in Markdown: the losses on the demo's held-out
+that clips come from differs. Trainings run two at once, of one thread each; those that are done
+are not done again. Printed, as tables in Markdown: the losses on the demo's held-out
 clips for each seed; and, of clips that each arm makes from five given frames, the PSNR on pixels
 that move in the real clip, beside that of a clip that stands still, and the motion energy as a
 share of the real clip's.
@@ -16,6 +17,9 @@ import argparse
 import json
 import math
 import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -26,7 +30,6 @@ from torch import Tensor
 from worldtune.cli import demo_steps
 from worldtune.cli.demo_steps import CLASSES, FULL, Demo
 from worldtune.cli.main import run as run_command
-from worldtune.cli.train import start
 from worldtune.data.decode import read_window
 from worldtune.data.video import to_pixels
 from worldtune.models.builtin_tokenizer import BuiltinTokenizer
@@ -49,8 +52,7 @@ def clips_of(demo: Demo, arm: str) -> list[str]:
 def train(demo: Demo, arm: str, seed: int, steps: int) -> Path:
     """Train an arm, or find that it is trained; give the run's folder."""
     name = f"{arm}_{seed}"
-    os.environ["IMAGINAIRE_OUTPUT_ROOT"] = str(demo.runs)
-    start([
+    words = [
         f"--experiment={TUNED_EXPERIMENT}",
         *clips_of(demo, arm),
         f"job.name={name}",
@@ -61,7 +63,15 @@ def train(demo: Demo, arm: str, seed: int, steps: int) -> Path:
         f"trainer.logging_iter={steps // 4}",
         f"checkpoint.save_iter={steps}",
         "dataloader_train.num_workers=0",
-    ])  # fmt: skip
+    ]
+    environment = {
+        **os.environ,
+        "IMAGINAIRE_OUTPUT_ROOT": str(demo.runs),
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [sys.executable, "-m", "worldtune", "train", *words]
+    with (demo.out / f"{name}.log").open("ab") as log:
+        subprocess.run(command, env=environment, stdout=log, stderr=log, check=True)
     return demo.runs / "posttraining" / "video2world" / name
 
 
@@ -134,29 +144,32 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("worldtune-arms"))
     parser.add_argument("--steps", type=int, default=FULL.steps)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--at-once", type=int, default=2, help="trainings at once")
     parser.add_argument("--shown", type=int, default=FULL.held_out, help="clips made of a class")
     args = parser.parse_args()
+    torch.set_num_threads(1)
     amounts = demo_steps.Amounts(FULL.train, FULL.held_out, args.shown, args.steps)
     demo = Demo(args.folder, amounts, 0)
-    run_command(demo_steps.paint_words(demo, workers=1))
+    run_command(demo_steps.paint_words(demo, workers=args.at_once))
     demo_steps.divide(demo)
-    losses: dict[tuple[str, int], Losses] = {}
-    runs: dict[str, Path | None] = {"base": None}
-    for seed in args.seeds:
-        for arm in ARMS:
-            run = None if arm == "base" else train(demo, arm, seed, args.steps)
-            if seed == args.seeds[0]:
-                runs[arm] = run
-            if arm == "base" and seed != args.seeds[0]:
-                losses[arm, seed] = losses[arm, args.seeds[0]]
-                continue
-            losses[arm, seed] = measure(demo, run, args.folder / f"{arm}_{seed}.json")
+
+    trained = [(arm, seed) for seed in args.seeds for arm in ARMS[1:]]
+    with ThreadPoolExecutor(args.at_once) as pool:
+        folders = pool.map(lambda each: train(demo, each[0], each[1], args.steps), trained)
+        runs = dict(zip(trained, folders, strict=True))
+    losses = {
+        (arm, seed): measure(demo, run, demo.out / f"{arm}_{seed}.json")
+        for (arm, seed), run in runs.items()
+    }
+    base = measure(demo, None, demo.losses("base"))
+    losses |= {("base", seed): base for seed in args.seeds}
     tell_losses(losses, args.seeds)
+
     demo_steps.cut_first_frames(demo)
     print("\n| clips made by | class | PSNR, moving pixels | standing still | motion energy |")
     print("|---|---|---|---|---|")
-    for arm, run in runs.items():
-        generate(demo, run, arm)
+    for arm in ARMS:
+        generate(demo, runs.get((arm, args.seeds[0])), arm)
         for kind in CLASSES:
             got = motion(demo, arm, kind)
             print(

@@ -26,6 +26,7 @@ TUNED_EXPERIMENT = "predict2_video2world_training_tiny_its"
 # Two seconds at 12 frames a second: long enough for an approach, a crash and where it ends.
 SIZE, FRAMES, FPS, LATENT_FRAMES = (64, 112), 25, 12.0, 7
 CLIPS = "datasets/its"
+BASE_STEPS = 18_000
 
 
 def loader(folder: str, *, shuffle: bool, batch_size: int = 4) -> Tree:
@@ -60,10 +61,10 @@ def length(steps: int, warm_up: int, *, lines: int, validations: int) -> Tree:
     )
 
 
-MODEL: Tree = joined(
-    AVERAGED,
-    pipe({"net": {**TINY, "crossattn_emb_channels": TINY_TEXT_WIDTH}, "state_t": LATENT_FRAMES}),
-)
+# A token is one latent pixel, 8x8 of the clip's: vehicles are small here, and of as much
+# computing, tokens of 16x16 learn less.
+NET: Tree = {**TINY, "patch_spatial": 1, "crossattn_emb_channels": TINY_TEXT_WIDTH}
+MODEL: Tree = joined(AVERAGED, pipe({"net": NET, "state_t": LATENT_FRAMES}))
 DEFAULTS: list[object] = [
     {"override /model": "predict2_video2world_tiny"},
     {"override /scheduler": "lambdalinear"},
@@ -73,22 +74,33 @@ DEFAULTS: list[object] = [
 BASE: Tree = joined(
     MODEL,
     {
-        "dataloader_train": loader(f"{CLIPS}/base/normal", shuffle=True, batch_size=2),
+        # One clip on each of two processes, which share nothing but gradients.
+        "dataloader_train": loader(f"{CLIPS}/base/normal", shuffle=True, batch_size=1),
         "dataloader_val": loader(f"{CLIPS}/val/normal", shuffle=False),
-        "optimizer": {"lr": 2e-3},
+        "trainer": {"distributed_parallelism": "ddp"},
+        "optimizer": {"lr": 4e-3},
     },
-    length(6000, 100, lines=50, validations=400),
+    length(BASE_STEPS, 200, lines=100, validations=BASE_STEPS // 10),
+    # Down in a line over four fifths of the steps, then a last fifth that hardly moves.
+    {
+        "scheduler": {
+            "warm_up_steps": [200, 0],
+            "cycle_lengths": [BASE_STEPS * 4 // 5, BASE_STEPS // 5],
+            "f_start": [1e-6, 1e-6],
+            "f_max": [1.0, 0.03],
+            "f_min": [0.03, 0.0],
+        }
+    },
     job(FULL, "base_traffic"),
 )
 TUNED: Tree = joined(
     MODEL,
     {
-        # The folders to mix are the command line's, since it would add to those written here:
-        # dataset.dataset_dir=null dataset.mix={FOLDER/normal: 1, FOLDER/accident: 1}
-        "dataloader_train": loader(f"{CLIPS}/train", shuffle=True),
+        # The folders to mix are the command line's:
+        # dataset.mix={FOLDER/normal: 1, FOLDER/accident: 1}
+        "dataloader_train": loader(f"{CLIPS}/train", shuffle=True, batch_size=2),
         "dataloader_val": loader(f"{CLIPS}/val", shuffle=False),
-        # After 200 steps better than 1e-3, which first unlearns some of the base.
-        "optimizer": {"lr": 3e-4},
+        "optimizer": {"lr": 1e-3},
         "model": {
             "config": {
                 "fresh_weights": False,
