@@ -11,6 +11,7 @@ import typer
 from worldtune.cli import main
 from worldtune.cli.demo import LOG, OUTPUT_ROOT, PAGE, claim
 from worldtune.cli.demo_steps import (
+    BEFORE,
     CLASSES,
     FULL,
     PAINTED,
@@ -18,18 +19,19 @@ from worldtune.cli.demo_steps import (
     Amounts,
     Demo,
     divide,
+    divided,
     train_words,
 )
 from worldtune.cli.main import run
 from worldtune.config.words import read_words
 from worldtune.data.decode import read_window
 from worldtune.data.scenes.its import its_scene
-from worldtune.data.scenes.recording import SceneKind
 from worldtune.data.video import write_video
 from worldtune.errors import ExitStatus, RecipeError
 from worldtune.recipes.traffic_experiments import FPS, FRAMES, SIZE
 
 ASKED = {"seed": 0, "quick": False, "steps": 600}
+GREY = 6  # levels from frame to frame
 BANDS = ("lowest", "low", "high", "highest")
 
 
@@ -57,20 +59,8 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path):
         claim(tmp_path / "demo", ASKED)
 
 
-@pytest.mark.parametrize("kind", CLASSES)
-def test_no_recording_is_both_trained_on_and_held_out(kind: SceneKind):
-    numbers = range(FULL.train + FULL.held_out)
-    recordings = [
-        its_scene(kind, n, size=SIZE, frames=PAINTED, fps=FPS).shot.recording.name for n in numbers
-    ]
-
-    held_out = set(recordings[: FULL.held_out])
-
-    assert not held_out & set(recordings[FULL.held_out :])
-
-
 def _painted(demo: Demo) -> None:
-    grey = 6 * torch.arange(PAINTED, dtype=torch.uint8)
+    grey = GREY * torch.arange(PAINTED, dtype=torch.uint8)
     clip = grey[:, None, None, None].expand(-1, *SIZE, 3)
     for kind in CLASSES:
         for number in range(demo.amounts.train + demo.amounts.held_out):
@@ -80,31 +70,47 @@ def _painted(demo: Demo) -> None:
             (folder / "metas" / f"{name}.txt").write_text(f"{name} <passes> & turns\n")
 
 
-def test_the_first_clips_of_each_class_are_held_out(tmp_path: Path):
+def test_no_recording_is_both_trained_on_and_held_out(tmp_path: Path):
+    recordings: dict[str, set[str]] = {"val": set(), "train": set(), "neither": set()}
+
+    for clip in divided(Demo(tmp_path, FULL, 0)):
+        number = int(clip.name.rpartition("_")[2])
+        scene = its_scene(clip.kind, number, size=SIZE, frames=PAINTED, fps=FPS)
+        recordings[clip.part].add(scene.shot.recording.name)
+        assert (clip.part == "val") == (number < FULL.held_out)
+
+    assert not recordings["val"] & recordings["train"]
+    assert recordings["neither"] <= recordings["val"]
+
+
+def test_clips_and_captions_lie_in_their_part_and_the_note_of_it_is_there(tmp_path: Path):
     demo = Demo(tmp_path, QUICK, 0)
     _painted(demo)
 
     divide(demo)
 
-    for kind in CLASSES:
-        val, train = (
-            sorted(file.stem for file in (demo.clips(part, kind) / folder).iterdir())
-            for part, folder in (("val", "videos"), ("train", "metas"))
-        )
-        numbers = [f"{kind}_{number:05d}" for number in range(QUICK.train + QUICK.held_out)]
-        assert (val, train) == (numbers[: QUICK.held_out], numbers[QUICK.held_out :])
+    clips = divided(demo)
+    assert json.loads(demo.parts.read_text()) == {clip.name: clip.part for clip in clips}
+    for part in ("val", "train"):
+        wanted = {clip.name for clip in clips if clip.part == part}
+        for folder in ("videos", "metas"):
+            assert {file.stem for file in demo.clips(part).glob(f"*/{folder}/*")} == wanted
 
 
-def test_of_held_out_clips_the_middle_is_kept_and_of_others_all(tmp_path: Path):
-    demo = Demo(tmp_path, Amounts(train=1, held_out=1, shown=1, steps=20), 0)
+def test_of_held_out_clips_a_window_before_the_event_is_kept_and_of_others_all(tmp_path: Path):
+    demo = Demo(tmp_path, Amounts(train=1, held_out=2, shown=1, steps=20), 0)
     _painted(demo)
 
     divide(demo)
 
-    held_out = read_window(demo.real("normal", "normal_00000"), 0, FRAMES).float()
-    assert held_out.mean((1, 2, 3)).tolist() == pytest.approx(list(range(36, 186, 6)), abs=2)
-    train = demo.clips("train", "normal") / "videos" / "normal_00001.mp4"
-    assert train.read_bytes() == (demo.traffic / "normal/videos/normal_00001.mp4").read_bytes()
+    for number, kind in enumerate(CLASSES):
+        scene = its_scene(kind, number, size=SIZE, frames=PAINTED, fps=FPS)
+        start = scene.event_frame - BEFORE
+        held_out = read_window(demo.real(kind, scene.name), 0, FRAMES).float()
+        shown = [GREY * frame for frame in range(start, start + FRAMES)]
+        assert held_out.mean((1, 2, 3)).tolist() == pytest.approx(shown, abs=2)
+    train = demo.clips("train", "normal") / "videos" / "normal_00002.mp4"
+    assert train.read_bytes() == (demo.traffic / "normal/videos/normal_00002.mp4").read_bytes()
 
 
 def test_a_folder_of_any_name_can_be_mixed(tmp_path: Path):

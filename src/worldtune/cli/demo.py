@@ -106,7 +106,7 @@ class Showing:
     # Each step is skipped where what it makes is there. --------------------------------------
 
     def _paint(self) -> int:
-        if all_there(list(steps.clips_to_divide(self._demo))):
+        if all_there([self._demo.parts]):
             self._note(steps.paint_words(self._demo, self._workers))
             return ExitStatus.DONE
         status = self._type(steps.paint_words(self._demo, self._workers))

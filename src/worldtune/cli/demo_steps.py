@@ -5,13 +5,16 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from worldtune.errors import RunError
 
-CLASSES = ("normal", "accident")
+Kind = Literal["normal", "accident"]
+CLASSES: tuple[Kind, ...] = ("normal", "accident")
 MODELS = ("base", "tuned")
 GIVEN = 5  # frames that a generated clip begins with
 PAINTED = 37  # frames of a clip, of which training draws windows
+BEFORE = 6  # frames of a held-out clip before two vehicles meet: those given, and hardly more
 _SAMPLING_STEPS = 20
 _CRF = 8  # of frames that are cut out of clips: next to no loss of the file's own
 
@@ -26,7 +29,7 @@ class Amounts:
     steps: int
 
 
-FULL = Amounts(train=44, held_out=16, shown=4, steps=600)
+FULL = Amounts(train=104, held_out=16, shown=4, steps=600)
 QUICK = Amounts(train=12, held_out=6, shown=2, steps=120)
 
 
@@ -46,6 +49,11 @@ class Demo:
     def clips(self, part: str, name: str = "") -> Path:
         """Clips of a part, `train` or `val`, and of a class."""
         return self.out / "clips" / part / name
+
+    @property
+    def parts(self) -> Path:
+        """What is in which part."""
+        return self.clips("parts.json")
 
     @property
     def run(self) -> Path:
@@ -99,34 +107,65 @@ def paint_words(demo: Demo, workers: int) -> list[str]:
     ]
 
 
-def divide(demo: Demo) -> None:
-    """Copy clips into the part to train on, and the middle of the first ones into that held out.
+@dataclass(frozen=True)
+class Divided:
+    """Where a painted clip belongs: `val` from a frame on, `train`, or `neither`."""
 
-    No recording of traffic is in both: each is used once before any comes again.
+    kind: Kind
+    name: str
+    part: Literal["val", "train", "neither"]
+    start: int = 0
+
+
+def divided(demo: Demo) -> list[Divided]:
+    """Where all painted clips belong: the first of each class are held out, others train.
+
+    Held-out windows begin shortly before two vehicles meet, in normal traffic as in accidents. A
+    clip of the same recorded traffic as a held-out one is in neither part.
     """
+    from worldtune.data.scenes.its import its_scene
+    from worldtune.recipes.traffic_experiments import FPS, FRAMES, SIZE
+
+    clips: list[Divided] = []
+    for kind in CLASSES:
+        held_out: set[str] = set()
+        for number in range(demo.amounts.train + demo.amounts.held_out):
+            scene = its_scene(kind, number, seed=demo.seed, size=SIZE, frames=PAINTED, fps=FPS)
+            recording = scene.shot.recording.name
+            if number < demo.amounts.held_out:
+                held_out.add(recording)
+                start = min(max(scene.event_frame - BEFORE, 0), PAINTED - FRAMES)
+                clips.append(Divided(kind, scene.name, "val", start))
+            else:
+                part = "neither" if recording in held_out else "train"
+                clips.append(Divided(kind, scene.name, part))
+    return clips
+
+
+def divide(demo: Demo) -> None:
+    """Copy the painted clips into their parts; the note of what is where is written last."""
     from worldtune.data.decode import read_window
     from worldtune.data.video import write_video
     from worldtune.recipes.traffic_experiments import FPS, FRAMES
 
-    for clip, painted in clips_to_divide(demo).items():
-        if clip.suffix == ".mp4" and clip.is_relative_to(demo.clips("val")):
-            middle = read_window(painted, (PAINTED - FRAMES) // 2, FRAMES)
-            write_video(clip, middle, FPS, crf=_CRF, threads=1)
-        else:
-            clip.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(painted, clip)
+    clips = divided(demo)
+    for clip in clips:
+        video, caption = f"videos/{clip.name}.mp4", f"metas/{clip.name}.txt"
+        if clip.part == "train":
+            _copy(demo, clip, video, caption)
+        elif clip.part == "val":
+            window = read_window(demo.traffic / clip.kind / video, clip.start, FRAMES)
+            write_video(demo.real(clip.kind, clip.name), window, FPS, crf=_CRF, threads=1)
+            _copy(demo, clip, caption)
+    parts = {clip.name: clip.part for clip in clips}
+    demo.parts.write_text(json.dumps(parts, indent=1) + "\n", encoding="utf-8")
 
 
-def clips_to_divide(demo: Demo) -> dict[Path, Path]:
-    """Where the clips and captions of both parts belong, and where they are painted."""
-    places: dict[Path, Path] = {}
-    for kind in CLASSES:
-        for number in range(demo.amounts.train + demo.amounts.held_out):
-            part = "val" if number < demo.amounts.held_out else "train"
-            for folder, suffix in (("videos", "mp4"), ("metas", "txt")):
-                file = Path(folder) / f"{kind}_{number:05d}.{suffix}"
-                places[demo.clips(part, kind) / file] = demo.traffic / kind / file
-    return places
+def _copy(demo: Demo, clip: Divided, *files: str) -> None:
+    for file in files:
+        copied = demo.clips(clip.part, clip.kind) / file
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(demo.traffic / clip.kind / file, copied)
 
 
 def model_words(demo: Demo, model: str) -> list[str]:
