@@ -82,12 +82,12 @@ class Showing:
         held_out = 2 * amounts.held_out
         made = 2 * amounts.shown
         return [
-            (f"Painting {clips} clips of a traffic camera", 4 + 0.4 * clips, self._paint),
-            ("Measuring the base", 4 + 0.15 * held_out, lambda: self._measure("base")),
-            ("Post-training it on both, one to one", 8 + 0.15 * amounts.steps, self._train),
-            ("Measuring what it became", 1 + 0.15 * held_out, lambda: self._measure("tuned")),
-            ("Making clips with the base", 1 + 1.0 * made, lambda: self._generate("base")),
-            ("Making clips with the post-trained model", 1 + 1.0 * made,
+            (f"Painting {clips} clips of a traffic camera", 2 + 0.15 * clips, self._paint),
+            ("Measuring the base", 2 + 0.07 * held_out, lambda: self._measure("base")),
+            ("Post-training it on both, one to one", 6 + 0.18 * amounts.steps, self._train),
+            ("Measuring what it became", 1 + 0.07 * held_out, lambda: self._measure("tuned")),
+            ("Making clips with the base", 2 + 0.75 * made, lambda: self._generate("base")),
+            ("Making clips with the post-trained model", 2 + 0.75 * made,
              lambda: self._generate("tuned")),
             ("Writing the page", 1.0, self._write_page),
         ]  # fmt: skip

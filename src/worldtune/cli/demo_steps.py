@@ -15,7 +15,7 @@ MODELS = ("base", "tuned")
 GIVEN = 5  # frames that a generated clip begins with
 PAINTED = 37  # frames of a clip, of which training draws windows
 BEFORE = 6  # frames of a held-out clip before two vehicles meet: those given, and hardly more
-_SAMPLING_STEPS = 20
+SAMPLING = ("--num-conditional-frames", str(GIVEN), "--guidance", "0", "--steps", "35")
 _CRF = 8  # of frames that are cut out of clips: next to no loss of the file's own
 
 
@@ -29,7 +29,7 @@ class Amounts:
     steps: int
 
 
-FULL = Amounts(train=104, held_out=16, shown=4, steps=600)
+FULL = Amounts(train=104, held_out=16, shown=4, steps=1000)
 QUICK = Amounts(train=12, held_out=6, shown=2, steps=120)
 
 
@@ -196,9 +196,9 @@ def train_words(demo: Demo) -> list[str]:
         f"trainer.max_iter={steps}",
         f"scheduler.cycle_lengths=[{steps}]",
         *([f"trainer.seed={demo.seed}"] if demo.seed else []),
-        f"trainer.validation_iter={max(1, steps // 3)}",
+        f"trainer.validation_iter={-(-steps // 3)}",
         f"trainer.logging_iter={max(1, steps // 30)}",
-        f"checkpoint.save_iter={max(1, steps // 3)}",
+        f"checkpoint.save_iter={-(-steps // 3)}",
     ]
 
 
@@ -243,8 +243,8 @@ def generate_words(demo: Demo, model: str, requests: Path) -> list[str]:
 
     return [
         *("generate", *model_words(demo, model), "--batch", str(requests)),
-        *("--num-conditional-frames", str(GIVEN), "--guidance", "0", "--fps", f"{FPS:g}"),
-        *("--steps", str(_SAMPLING_STEPS), "--seed", str(demo.seed), "--force"),
+        *SAMPLING,
+        *("--fps", f"{FPS:g}", "--seed", str(demo.seed), "--force"),
     ]
 
 

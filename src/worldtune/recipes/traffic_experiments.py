@@ -100,7 +100,7 @@ TUNED: Tree = joined(
         # dataset.mix={FOLDER/normal: 1, FOLDER/accident: 1}
         "dataloader_train": loader(f"{CLIPS}/train", shuffle=True, batch_size=2),
         "dataloader_val": loader(f"{CLIPS}/val", shuffle=False),
-        "optimizer": {"lr": 1e-3},
+        "optimizer": {"lr": 5e-4},
         "model": {
             "config": {
                 "fresh_weights": False,
