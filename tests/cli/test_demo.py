@@ -10,6 +10,7 @@ import typer
 
 from worldtune.cli import main
 from worldtune.cli.demo import LOG, OUTPUT_ROOT, PAGE, claim
+from worldtune.cli.demo_page import change
 from worldtune.cli.demo_steps import (
     BEFORE,
     CLASSES,
@@ -196,7 +197,10 @@ def test_the_demo_types_commands_and_tells_the_numbers_and_the_page(
 
     assert commands.typed == ALL
     told = capsys.readouterr().out
-    assert "1/7 Painting 36 clips of a traffic camera; about" in told
+    assert (
+        f"1/7 Painting {2 * (QUICK.train + QUICK.held_out)} clips of a traffic camera; about"
+        in told
+    )
     assert told.count("$ worldtune ") == 5
     assert "$ IMAGINAIRE_OUTPUT_ROOT=" in told
     assert re.search(r"Held-out loss on accident clips: 1\.0000 base, 0\.5000 .*-50\.0%", told)
@@ -260,3 +264,10 @@ def test_losses_that_cannot_be_read_are_told_by_name(
 
     assert run([*WORDS, str(out)]) == ExitStatus.FAILED
     assert "losses_tuned.json cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("after", "told"), [(0.9, "\N{MINUS SIGN}10.0 %"), (1.012, "+1.2 %"), (0.9999, "+0.0 %")]
+)
+def test_a_change_is_told_with_its_sign_and_none_without_a_minus(after: float, told: str):
+    assert change(1.0, after) == told

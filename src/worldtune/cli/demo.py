@@ -181,7 +181,7 @@ class Showing:
             base, tuned = (losses[model].mean[kind] for model in MODELS)
             self._stages.say(
                 f"Held-out loss on {kind} clips: {base:.4f} base, {tuned:.4f} post-trained "
-                f"({tuned / base - 1:+.1%})"
+                f"({tuned / base - 1:+z.1%})"
             )
         self._stages.say(f"The page: {(self._demo.out / PAGE).resolve()}")
 

@@ -70,7 +70,7 @@ def numbers(losses: dict[str, Losses]) -> str:
 
 def change(before: float, after: float) -> str:
     """A change in percent, with a proper minus."""
-    percent = f"{100 * (after / before - 1):+.1f}".replace("-", "\N{MINUS SIGN}")
+    percent = f"{100 * (after / before - 1):+z.1f}".replace("-", "\N{MINUS SIGN}")
     return f"{percent} %"
 
 

@@ -21,16 +21,17 @@ _CRF = 8  # of frames that are cut out of clips: next to no loss of the file's o
 
 @dataclass(frozen=True)
 class Amounts:
-    """How much of everything: clips of each class, steps, clips of each class to show."""
+    """How much of everything: clips of each class, of these to show; steps and their rate."""
 
     train: int
     held_out: int
     shown: int
     steps: int
+    rate: float = 5e-4
 
 
 FULL = Amounts(train=104, held_out=16, shown=4, steps=1000)
-QUICK = Amounts(train=12, held_out=6, shown=2, steps=120)
+QUICK = Amounts(train=26, held_out=6, shown=2, steps=220, rate=2e-4)
 
 
 @dataclass(frozen=True)
@@ -195,6 +196,7 @@ def train_words(demo: Demo) -> list[str]:
         f"dataloader_val.dataset.mix={_mix(demo, 'val')}",
         f"trainer.max_iter={steps}",
         f"scheduler.cycle_lengths=[{steps}]",
+        f"optimizer.lr={demo.amounts.rate:g}",
         *([f"trainer.seed={demo.seed}"] if demo.seed else []),
         f"trainer.validation_iter={-(-steps // 3)}",
         f"trainer.logging_iter={max(1, steps // 30)}",
