@@ -19,7 +19,7 @@ from statistics import fmean
 
 from safetensors.torch import save_file
 
-from worldtune.cli.demo_steps import FULL
+from worldtune.cli.demo_steps import FULL, PAINTED
 from worldtune.config.compose import compose
 from worldtune.config.predict2 import Predict2Recipe
 from worldtune.data.scenes import library
@@ -47,7 +47,7 @@ MIB = 2**20
 def held_out_recordings() -> set[str]:
     """Recordings of normal traffic that the demo holds out."""
     scenes = (
-        its_scene("normal", number, seed=DEMO_SEED, size=SIZE, frames=FRAMES, fps=FPS)
+        its_scene("normal", number, seed=DEMO_SEED, size=SIZE, frames=PAINTED, fps=FPS)
         for number in range(FULL.held_out)
     )
     return {scene.shot.recording.name for scene in scenes}
