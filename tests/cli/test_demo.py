@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -62,24 +63,27 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path):
 
 def _painted(demo: Demo) -> None:
     grey = GREY * torch.arange(PAINTED, dtype=torch.uint8)
-    clip = grey[:, None, None, None].expand(-1, *SIZE, 3)
+    clip = demo.out / "painted.mp4"
+    write_video(clip, grey[:, None, None, None].expand(-1, *SIZE, 3), FPS)
     for kind in CLASSES:
         for number in range(demo.amounts.train + demo.amounts.held_out):
             name, folder = f"{kind}_{number:05d}", demo.traffic / kind
-            write_video(folder / "videos" / f"{name}.mp4", clip, FPS)
-            (folder / "metas").mkdir(exist_ok=True)
+            for part in ("videos", "metas"):
+                (folder / part).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(clip, folder / "videos" / f"{name}.mp4")
             (folder / "metas" / f"{name}.txt").write_text(f"{name} <passes> & turns\n")
 
 
 def test_no_recording_is_both_trained_on_and_held_out(tmp_path: Path):
     recordings: dict[str, set[str]] = {"val": set(), "train": set(), "neither": set()}
 
-    for clip in divided(Demo(tmp_path, FULL, 0)):
-        number = int(clip.name.rpartition("_")[2])
-        scene = its_scene(clip.kind, number, size=SIZE, frames=PAINTED, fps=FPS)
-        recordings[clip.part].add(scene.shot.recording.name)
-        assert (clip.part == "val") == (number < FULL.held_out)
+    clips = divided(Demo(tmp_path, FULL, 0))
+    for clip in clips:
+        recordings[clip.part].add(clip.recording)
+        assert (clip.part == "val") == (int(clip.name.rpartition("_")[2]) < FULL.held_out)
 
+    last = its_scene("accident", FULL.train + FULL.held_out - 1, size=SIZE, frames=PAINTED, fps=FPS)
+    assert (clips[-1].name, clips[-1].recording) == (last.name, last.shot.recording.name)
     assert not recordings["val"] & recordings["train"]
     assert recordings["neither"] <= recordings["val"]
 

@@ -110,10 +110,11 @@ def paint_words(demo: Demo, workers: int) -> list[str]:
 
 @dataclass(frozen=True)
 class Divided:
-    """Where a painted clip belongs: `val` from a frame on, `train`, or `neither`."""
+    """Which traffic a painted clip is of, and where it belongs: in `val` from a frame on."""
 
     kind: Kind
     name: str
+    recording: str
     part: Literal["val", "train", "neither"]
     start: int = 0
 
@@ -136,10 +137,10 @@ def divided(demo: Demo) -> list[Divided]:
             if number < demo.amounts.held_out:
                 held_out.add(recording)
                 start = min(max(scene.event_frame - BEFORE, 0), PAINTED - FRAMES)
-                clips.append(Divided(kind, scene.name, "val", start))
+                clips.append(Divided(kind, scene.name, recording, "val", start))
             else:
                 part = "neither" if recording in held_out else "train"
-                clips.append(Divided(kind, scene.name, part))
+                clips.append(Divided(kind, scene.name, recording, part))
     return clips
 
 
