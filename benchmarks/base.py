@@ -19,11 +19,10 @@ from statistics import fmean
 
 from safetensors.torch import save_file
 
-from worldtune.cli.demo_steps import FULL, PAINTED
+from worldtune.cli.demo_steps import FULL, Demo, divided
 from worldtune.config.compose import compose
 from worldtune.config.predict2 import Predict2Recipe
 from worldtune.data.scenes import library
-from worldtune.data.scenes.its import its_scene
 from worldtune.data.scenes.write import write_its
 from worldtune.inference.checkpoints import find_checkpoint, load_network
 from worldtune.recipes.predict2 import PREDICT2
@@ -46,11 +45,8 @@ MIB = 2**20
 
 def held_out_recordings() -> set[str]:
     """Recordings of normal traffic that the demo holds out."""
-    scenes = (
-        its_scene("normal", number, seed=DEMO_SEED, size=SIZE, frames=PAINTED, fps=FPS)
-        for number in range(FULL.held_out)
-    )
-    return {scene.shot.recording.name for scene in scenes}
+    clips = divided(Demo(Path(), FULL, DEMO_SEED))
+    return {c.recording for c in clips if (c.kind, c.part) == ("normal", "val")}
 
 
 def paint(folder: Path, workers: int) -> None:

@@ -5,12 +5,14 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from worldtune.errors import RunError
 
-Kind = Literal["normal", "accident"]
-CLASSES: tuple[Kind, ...] = ("normal", "accident")
+if TYPE_CHECKING:
+    from worldtune.data.scenes.recording import SceneKind
+
+CLASSES: tuple["SceneKind", ...] = ("normal", "accident")
 MODELS = ("base", "tuned")
 GIVEN = 5  # frames that a generated clip begins with
 PAINTED = 37  # frames of a clip, of which training draws windows
@@ -21,13 +23,16 @@ _CRF = 8  # of frames that are cut out of clips: next to no loss of the file's o
 
 @dataclass(frozen=True)
 class Amounts:
-    """How much of everything: clips of each class, of these to show; steps and their rate."""
+    """How much of everything: clips of each class, of these to show; steps.
+
+    rate is the largest rate where it is not the recipe's.
+    """
 
     train: int
     held_out: int
     shown: int
     steps: int
-    rate: float = 5e-4
+    rate: float | None = None
 
 
 FULL = Amounts(train=104, held_out=16, shown=4, steps=1000)
@@ -112,7 +117,7 @@ def paint_words(demo: Demo, workers: int) -> list[str]:
 class Divided:
     """Which traffic a painted clip is of, and where it belongs: in `val` from a frame on."""
 
-    kind: Kind
+    kind: "SceneKind"
     name: str
     recording: str
     part: Literal["val", "train", "neither"]
@@ -197,7 +202,7 @@ def train_words(demo: Demo) -> list[str]:
         f"dataloader_val.dataset.mix={_mix(demo, 'val')}",
         f"trainer.max_iter={steps}",
         f"scheduler.cycle_lengths=[{steps}]",
-        f"optimizer.lr={demo.amounts.rate:g}",
+        *([f"optimizer.lr={demo.amounts.rate:g}"] if demo.amounts.rate else []),
         *([f"trainer.seed={demo.seed}"] if demo.seed else []),
         f"trainer.validation_iter={-(-steps // 3)}",
         f"trainer.logging_iter={max(1, steps // 30)}",
